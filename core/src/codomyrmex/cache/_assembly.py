@@ -1,0 +1,185 @@
+"""Putting one cache together: from its settings to a driver and the store that its views share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from ._clocks import Clock
+from ._codec import BytesCodec, Codec, ObjectCodec
+from ._config import CORE_OPTIONS, CacheOptions, Settings
+from ._driver import AnyAsyncBackend, AnyBackend, AsyncBackend, Backend
+from ._events import Emit, Removal, emitter
+from ._keys import Keys
+from ._plugins import Plugins
+from ._request import BackendRequest, PluginRequest
+from ._stats import Recorder
+from ._store import Store
+from ._ttl import TTLManager
+from .errors import CacheConfigError, CachePluginError
+from .eviction import EvictionPolicy
+from .serializers import Serializer, Transform
+
+_DEFAULT_SERIALIZER = CacheOptions().serializer
+
+
+class Assembly:
+    """The parts of one cache, made when first needed.
+
+    Args:
+        settings: Its checked settings.
+        plugins: Where its parts come from.
+        clock: The caller's own clock, or None for the driver's.
+    """
+
+    def __init__(self, settings: Settings, plugins: Plugins, clock: Clock | None) -> None:
+        self.settings = settings
+        self._plugins = plugins
+        self._clock = clock
+        self._recorder = Recorder()
+        self._policy_made = False
+        self.driver: AnyBackend | None = self._make("create_backend", Backend)
+        self.async_driver: AnyAsyncBackend | None = None
+        if self.driver is None:
+            self.async_driver = self._make_async()
+        self.store = self._store(self.driver or self.async_driver)
+
+    def for_async(self) -> AnyBackend | AnyAsyncBackend:
+        """The driver of the asynchronous view: its own if there is one, else the synchronous one."""
+        if self.async_driver is None:
+            self.async_driver = self._make_async()
+        driver = self.async_driver or self.driver
+        if driver is None:
+            raise self._refuse("the plugin makes no backend")
+        return driver
+
+    def for_sync(self) -> AnyBackend:
+        """The synchronous driver; raises `CachePluginError` if the backend has none."""
+        if self.driver is None:
+            raise CachePluginError(
+                f"backend {self.settings.backend!r} is asynchronous only: use get_async_cache",
+                cache=self.settings.name,
+                backend=self.settings.backend,
+            )
+        return self.driver
+
+    def _make_async(self) -> AnyAsyncBackend | None:
+        made: AnyAsyncBackend | None = self._make("create_async_backend", AsyncBackend)
+        return made
+
+    def _make(self, hook: str, wanted: type) -> Any:
+        settings = self.settings
+        request = BackendRequest(
+            name=settings.backend,
+            cache=settings.name,
+            options=settings.options,
+            known=CORE_OPTIONS,
+            url=settings.url,
+            clock=self._clock,
+            recorder=self._recorder,
+            emit=self._emit(),
+            make_policy=self._policy,
+        )
+        driver = self._plugins.create("backends", hook, settings.backend, request, wanted)
+        if driver is None:
+            return None
+        if settings.core.eviction is not None and not self._policy_made:
+            raise self._refuse(f"backend {settings.backend!r} evicts by no policy: remove the option 'eviction'")
+        capabilities = driver.capabilities
+        if capabilities.shared and not capabilities.swap and settings.core.fence != "process":
+            raise self._refuse(
+                f"backend {settings.backend!r} is shared, but can't compare and swap: an invalidation of one process could be "
+                "overwritten by a load of another. Write fence = \"process\" if only one process writes"
+            )
+        return driver
+
+    def _store(self, driver: AnyBackend | AnyAsyncBackend | None) -> Store:
+        settings, core = self.settings, self.settings.core
+        if driver is None:
+            raise self._refuse(f"backend {settings.backend!r} makes neither a synchronous nor an asynchronous driver")
+        return Store(
+            backend=settings.backend,
+            keys=Keys(settings.name, driver.capabilities.isolated),
+            codec=self._codec(driver),
+            ttl=TTLManager(
+                core.ttl,
+                maximum=core.max_ttl,
+                jitter=core.jitter,
+                sliding=core.sliding,
+                stale_for=core.stale_for or 0,
+                clock=driver.now,
+            ),
+            recorder=self._recorder,
+            on_error=core.on_error,
+        )
+
+    def _codec(self, driver: AnyBackend | AnyAsyncBackend) -> Codec:
+        stages = self.settings.core.serializer
+        if driver.capabilities.stores == "objects":
+            if stages != _DEFAULT_SERIALIZER:
+                raise self._refuse(
+                    f"backend {self.settings.backend!r} keeps objects as they are: remove the option 'serializer'"
+                )
+            return ObjectCodec()
+        made = [self._stage(dict(stage)) for stage in stages]
+        names = [stage["name"] for stage in stages]
+        first, *rest = made
+        if not isinstance(first, Serializer):
+            raise self._refuse(f"option 'serializer': {names[0]!r} only changes bytes; put a serializer in front of it")
+        transforms = [stage for stage in rest if isinstance(stage, Transform)]
+        if len(transforms) != len(rest):
+            raise self._refuse(f"option 'serializer': {', '.join(names)} has more than one serializer")
+        return BytesCodec(self.settings.name, names, first, transforms)
+
+    def _stage(self, stage: dict[str, Any]) -> Serializer | Transform:
+        name = stage.pop("name")
+        request = PluginRequest(name=name, cache=self.settings.name, options=stage)
+        made = self._plugins.create("serializers", "create_serializer", name, request, (Serializer, Transform))
+        if made is None:
+            raise CachePluginError(f"plugin {name!r} makes no serializer", cache=self.settings.name)
+        return made  # type: ignore[no-any-return]
+
+    def _policy(self, default: str) -> EvictionPolicy:
+        self._policy_made = True
+        table = dict(self.settings.core.eviction or {"name": default})
+        name = table.pop("name")
+        request = PluginRequest(name=name, cache=self.settings.name, options=table)
+        made = self._plugins.create("eviction", "create_eviction_policy", name, request, EvictionPolicy)
+        if made is None:
+            raise CachePluginError(f"plugin {name!r} makes no eviction policy", cache=self.settings.name)
+        return made  # type: ignore[no-any-return]
+
+    def _emit(self) -> Emit | None:
+        listeners = self._plugins.listeners()
+        if not listeners:
+            return None
+        safe = tuple(quiet(name, listener, self._recorder) for name, listener in listeners)
+        # Where the prefix ends is known only once the driver is there, and nothing is emitted before.
+        return lambda removals: emitter(self.settings.name, self.store.keys.prefix, safe)(removals)
+
+    def _refuse(self, message: str) -> CacheConfigError:
+        name = self.settings.name
+        return CacheConfigError(f"cache {name!r}: {message}", cache=name, backend=self.settings.backend)
+
+
+def quiet(name: str, call: Callable[[Any], None], recorder: Recorder) -> Callable[[Removal], None]:
+    """``call``, its errors counted, and logged once until it works again."""
+    failing = False
+
+    @functools.wraps(call)
+    def listener(event: Removal) -> None:
+        nonlocal failing
+        try:
+            call(event)
+        except Exception:
+            recorder.errors.increment()
+            if not failing:
+                failing = True
+                import logging
+
+                logging.getLogger("codomyrmex.cache").exception("plugin %r failed on an eviction", name)
+        else:
+            failing = False
+
+    return listener

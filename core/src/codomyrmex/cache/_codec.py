@@ -1,0 +1,232 @@
+"""Between a `Record` and what the driver stores.
+
+For drivers of objects that is the record itself. For drivers of bytes it is the layout of `_record.py`; this module
+writes it, and reads it back without trusting anything: every part has a checksum seeded with cache name and key, so that
+bytes that were cut, flipped, moved to another key or written by an unknown version are recognised before any decoder
+sees them. There is one decoder per cache, never a second try with another.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from typing import Any, Protocol
+from zlib import crc32
+
+from ._record import FORMAT, HEADER, HEADER_SIZE, NO_LEASE, PENDING, Field, Record, Tags, Version
+from .errors import CacheSerializationError
+from .serializers import Serializer, Transform
+
+_CHECKSUM = struct.Struct("<I")
+_PAYLOAD = struct.Struct("<II")
+_SHORT = struct.Struct("<H")
+_TOKEN_SIZE = 8
+_COST_LIMIT = 3e38
+
+
+class Unreadable(Exception):
+    """A stored record that is not trusted.
+
+    Attributes:
+        reason: For people; never holds a value.
+        version: What a swap may compare, None if the record is too short to have one.
+    """
+
+    def __init__(self, reason: str, version: Version | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.version = version
+
+
+class Codec(Protocol):
+    """What the core asks of either kind."""
+
+    def encode(self, key: str, record: Record) -> Any:
+        """What to store for a record whose value is the user's."""
+
+    def header(self, key: str, record: Record) -> Any:
+        """What to give a `swap` with ``header_only``."""
+
+    def decode(self, key: str, stored: Any) -> Record:
+        """The record, its value still undecoded; from a head alone, without value. Raises `Unreadable`."""
+
+    def value(self, key: str, record: Record) -> Any:
+        """The user's value. Raises `Unreadable`."""
+
+    def raw(self, key: str, record: Record) -> Any:
+        """What to store for a record of the cache's own, whose value is bytes."""
+
+    def raw_value(self, key: str, record: Record) -> bytes:
+        """The bytes of such a record. Raises `Unreadable`."""
+
+
+class ObjectCodec:
+    """For drivers that keep objects: nothing to do."""
+
+    name = "none"
+
+    def encode(self, key: str, record: Record) -> Record:
+        """The record itself."""
+        return record
+
+    header = raw = encode
+
+    def decode(self, key: str, stored: Record) -> Record:
+        """The record itself."""
+        return stored
+
+    def value(self, key: str, record: Record) -> Any:
+        """The object itself."""
+        return record.value
+
+    raw_value = value
+
+
+class BytesCodec:
+    """For drivers that keep bytes.
+
+    Args:
+        cache: Name of the cache.
+        names: The pipeline's names, as config has them.
+        serializer: Its first stage.
+        transforms: Its further stages.
+    """
+
+    def __init__(
+        self, cache: str, names: Sequence[str], serializer: Serializer, transforms: Sequence[Transform]
+    ) -> None:
+        self.name = "+".join(names)
+        self._fingerprint = crc32(self.name.encode())
+        self._context = cache.encode() + b"\0"
+        self._serializer = serializer
+        self._transforms = tuple(transforms)
+        self._undo = tuple(reversed(self._transforms))
+
+    def encode(self, key: str, record: Record) -> bytes:
+        """Header, annex and payload; raises `CacheSerializationError`."""
+        context = self._context + key.encode()
+        if record.pending:
+            return _assemble(context, record, b"")
+        data = self._serializer.dumps(record.value, context)
+        for stage in self._transforms:
+            data = stage.encode(data, context)
+        return _assemble(context, record, _seal(context, self._fingerprint, data))
+
+    def raw(self, key: str, record: Record) -> bytes:
+        """Header, annex and payload of a record of the cache's own."""
+        context = self._context + key.encode()
+        return _assemble(context, record, _seal(context, 0, record.value))
+
+    def header(self, key: str, record: Record) -> bytes:
+        """The header alone; the annex length is the stored record's, so tags and token must be unchanged."""
+        return _assemble(self._context + key.encode(), record, b"")[:HEADER_SIZE]
+
+    def decode(self, key: str, stored: bytes) -> Record:
+        """Checks header and annex."""
+        return _parse(self._context + key.encode(), stored)
+
+    def value(self, key: str, record: Record) -> Any:
+        """Checks and decodes the payload."""
+        context = self._context + key.encode()
+        data = self._unsealed(context, record, self._fingerprint)
+        try:
+            for stage in self._undo:
+                data = stage.decode(data, context)
+            return self._serializer.loads(data, context)
+        except CacheSerializationError as error:
+            raise Unreadable(error.message, record.version) from error
+
+    def raw_value(self, key: str, record: Record) -> bytes:
+        """Checks the payload."""
+        return self._unsealed(self._context + key.encode(), record, 0)
+
+    def _unsealed(self, context: bytes, record: Record, fingerprint: int) -> bytes:
+        payload: bytes = record.value
+        if payload is None or len(payload) < _PAYLOAD.size:
+            raise Unreadable("the payload is cut", record.version)
+        checksum, written_by = _PAYLOAD.unpack_from(payload)
+        if checksum != crc32(payload[_CHECKSUM.size :], crc32(context)):
+            raise Unreadable("the payload is damaged, or belongs to another key", record.version)
+        if written_by != fingerprint:
+            raise Unreadable(f"it was written by another serializer than {self.name}", record.version)
+        return payload[_PAYLOAD.size :]
+
+
+def _seal(context: bytes, fingerprint: int, data: bytes) -> bytes:
+    tail = _CHECKSUM.pack(fingerprint) + data
+    return _CHECKSUM.pack(crc32(tail, crc32(context))) + tail
+
+
+def _assemble(context: bytes, record: Record, payload: bytes) -> bytes:
+    annex = _pack_annex(context, record.tags, record.token) if record.tags or record.token else b""
+    fields = (
+        FORMAT,
+        PENDING if record.pending else 0,
+        0,
+        len(annex),
+        record.version,
+        record.fresh_until,
+        record.kept_until,
+        record.ttl,
+        record.lease or NO_LEASE,
+        record.lease_until,
+        min(record.cost, _COST_LIMIT),
+    )
+    header = HEADER.pack(*fields, 0)[: -_CHECKSUM.size]
+    return header + _CHECKSUM.pack(crc32(header, crc32(context))) + annex + payload
+
+
+def _parse(context: bytes, stored: bytes) -> Record:
+    if len(stored) < HEADER_SIZE:
+        raise Unreadable("the record is cut")
+    version = stored[Field.VERSION.value]
+    if stored[0] != FORMAT:
+        raise Unreadable(f"format {stored[0]} is unknown to this version, which reads {FORMAT}", version)
+    (_, flags, _, annex_length, _, fresh, kept, ttl, lease, lease_until, cost, checksum) = HEADER.unpack_from(
+        stored
+    )
+    if checksum != crc32(stored[: HEADER_SIZE - _CHECKSUM.size], crc32(context)):
+        raise Unreadable("the header is damaged, or belongs to another key", version)
+    if math.isnan(fresh) or math.isnan(kept) or math.isnan(ttl):
+        raise Unreadable("the header holds no valid times", version)
+    end = HEADER_SIZE + annex_length
+    tags, token = _parse_annex(context, stored[HEADER_SIZE:end], annex_length, version)
+    return Record(
+        value=stored[end:] or None,
+        version=version,
+        fresh_until=fresh,
+        kept_until=kept,
+        ttl=ttl,
+        lease=None if lease == NO_LEASE else lease,
+        lease_until=lease_until,
+        tags=tags,
+        cost=cost,
+        pending=bool(flags & PENDING),
+        token=token,
+    )
+
+
+def _pack_annex(context: bytes, tags: Tags, token: bytes) -> bytes:
+    parts = [_SHORT.pack(len(tags)), _SHORT.pack(len(token)), token]
+    for tag, marker in tags:
+        name = tag.encode()
+        parts += (_SHORT.pack(len(name)), name, marker)
+    body = b"".join(parts)
+    return _CHECKSUM.pack(crc32(body, crc32(context))) + body
+
+
+def _parse_annex(context: bytes, annex: bytes, length: int, version: Version) -> tuple[Tags, bytes]:
+    if not length:
+        return (), b""
+    body = annex[_CHECKSUM.size :]
+    if len(annex) != length or length < 8 or _CHECKSUM.unpack_from(annex)[0] != crc32(body, crc32(context)):
+        raise Unreadable("the tags are damaged, or belong to another key", version)
+    count, size = _SHORT.unpack_from(body)[0], _SHORT.unpack_from(body, 2)[0]
+    token, at = body[4 : 4 + size], 4 + size
+    tags = []
+    for _ in range(count):
+        end = at + 2 + _SHORT.unpack_from(body, at)[0]
+        tags.append((body[at + 2 : end].decode(), body[end : end + _TOKEN_SIZE]))
+        at = end + _TOKEN_SIZE
+    return tuple(tags), token

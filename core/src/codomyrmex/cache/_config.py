@@ -1,0 +1,254 @@
+"""Config: from what a user wrote (mapping, file, environment, URL, arguments) to checked settings of one cache."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from . import options as _options
+from ._keys import check_cache_name
+from ._plugins import Gate
+from .errors import CacheConfigError
+from .options import option
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+DEFAULT_BACKEND: Final = "in_memory"
+FILE_VARIABLE: Final = "CODOMYRMEX_CACHE_CONFIG"
+_OPTION_VARIABLE = "CODOMYRMEX_CACHE__"
+_ALLOW_VARIABLE = "CODOMYRMEX_CACHE_ALLOW"
+_BLOCK_VARIABLE = "CODOMYRMEX_CACHE_BLOCK"
+_SECTIONS = ("caches", "defaults", "exporters", "plugins")
+_SECRET = re.compile("key|password|secret|token", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheOptions:
+    """The settings that every cache has, whatever its backend; the backend's own options stand beside them."""
+
+    backend: str = option(DEFAULT_BACKEND, kind="text", help="Name, URL or 'package.module:attribute' of the backend.")
+    ttl: float | None = option(None, kind="duration", optional=True, help="How long values live by default.")
+    max_ttl: float | None = option(None, kind="duration", optional=True, help="Longer ttls are cut to this.")
+    jitter: float = option(0.0, kind="fraction", help="Largest random fraction taken off every ttl.")
+    sliding: bool = option(False, kind="flag", help="A hit renews the ttl once an eighth of it is used.")
+    stale_for: float | None = option(
+        None, kind="duration", optional=True, help="How long values are kept as a fallback after their ttl."
+    )
+    serializer: tuple[dict[str, Any], ...] = option(
+        ({"name": "msgpack"},), kind="plugins", help="How a backend that stores bytes writes values: names of stages."
+    )
+    eviction: dict[str, Any] | None = option(
+        None, kind="plugin", help="Eviction policy of a bounded backend, which chooses one itself if none is named."
+    )
+    on_error: Literal["raise", "degrade"] = option(
+        "raise", kind="choice", choices=("raise", "degrade"), help="What reads and writes do when the backend fails."
+    )
+    fence: Literal["store", "process"] = option(
+        "store",
+        kind="choice",
+        choices=("store", "process"),
+        help="Who must be kept from overwriting an invalidation: all who share the store, or this process only.",
+    )
+
+
+CORE_OPTIONS: Final = _options.names(CacheOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Checked settings of one cache.
+
+    Attributes:
+        name: The cache's name.
+        backend: Name of the backend, without its URL.
+        url: The URL that named it, split.
+        core: The settings that every cache has.
+        options: The backend's own options, as written; its plugin checks them.
+    """
+
+    name: str
+    backend: str
+    url: SplitResult | None
+    core: CacheOptions
+    options: Mapping[str, Any]
+
+    def differences(self, other: Settings) -> list[str]:
+        """Options in which ``other`` differs, each with both values, for people."""
+        rows = [
+            _difference(one.name, getattr(self.core, one.name), getattr(other.core, one.name))
+            for one in fields(CacheOptions)
+            if getattr(self.core, one.name) != getattr(other.core, one.name)
+        ]
+        return rows + [
+            _difference(name, self.options.get(name), other.options.get(name))
+            for name in sorted({*self.options, *other.options})
+            if self.options.get(name) != other.options.get(name)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole config, its structure checked.
+
+    Attributes:
+        caches: Options by cache name.
+        defaults: Options of every cache without a table of its own.
+        exporters: Names of the exporters that are switched on.
+        enabled: Names of the plugins that are switched on.
+        gate: Which plugins may be imported.
+        source: Where it was read, for messages.
+        environ: The environment that overrides it.
+    """
+
+    caches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    exporters: tuple[str, ...] = ()
+    enabled: tuple[str, ...] = ()
+    gate: Gate = field(default_factory=Gate)
+    source: str = "the config"
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    def settings(self, name: str, given: Mapping[str, Any]) -> Settings:
+        """Settings of the cache ``name``: its table or the defaults, then the environment, then ``given``.
+
+        Raises:
+            CacheConfigError: Naming the option, what was given and what is allowed.
+        """
+        check_cache_name(name)
+        table = dict(self.caches.get(name, self.defaults))
+        backend = given.get("backend")
+        if backend is not None and backend != table.get("backend", DEFAULT_BACKEND):
+            # The table's other options belong to the backend it names.
+            table = {option: value for option, value in table.items() if option in CORE_OPTIONS}
+        table |= self._overrides(name)
+        table |= given
+        where = f"cache {name!r}"
+        core_given = {option: value for option, value in table.items() if option in CORE_OPTIONS}
+        core = _options.parse(CacheOptions, core_given, where=where, cache=name)
+        own = {option: value for option, value in table.items() if option not in CORE_OPTIONS}
+        if "://" not in core.backend:
+            return Settings(name, core.backend, None, core, own)
+        backend, url, from_url = _split_url(core.backend, where)
+        return Settings(name, backend, url, core, from_url | own)
+
+    def _overrides(self, name: str) -> dict[str, str]:
+        prefix = _OPTION_VARIABLE + re.sub(r"[^A-Za-z0-9]", "_", name).upper() + "__"
+        return {
+            variable[len(prefix) :].lower(): value
+            for variable, value in self.environ.items()
+            if variable.startswith(prefix)
+        }
+
+
+def read_config(config: Mapping[str, Any] | str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Config:
+    """Check the structure of a config.
+
+    Args:
+        config: A mapping, the path of a TOML file, or None for the file that ``CODOMYRMEX_CACHE_CONFIG`` names, if any.
+        environ: The environment.
+
+    Raises:
+        CacheConfigError: The file can't be read, or a section is unknown or malformed.
+    """
+    source = "the config"
+    if config is None and environ.get(FILE_VARIABLE):
+        config = environ[FILE_VARIABLE]
+    if isinstance(config, (str, os.PathLike)):
+        source = os.fspath(config)
+        config = _read_file(os.path.expanduser(source))
+    if config is None:
+        config = {}
+    if not isinstance(config, Mapping):
+        raise CacheConfigError(f"a config is a mapping or the path of a TOML file, got a {type(config).__name__}")
+    for section in config:
+        if section not in _SECTIONS:
+            near = difflib.get_close_matches(str(section), _SECTIONS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise CacheConfigError(f"{source}: unknown section {section!r}; allowed: {', '.join(_SECTIONS)}.{hint}")
+    caches = _table(config, "caches", source)
+    for name in caches:
+        check_cache_name(name)
+        _table(caches, name, f"{source}, caches")
+    plugins = _table(config, "plugins", source)
+    if unknown := set(plugins) - {"allow", "block", "enable"}:
+        raise CacheConfigError(f"{source}: unknown option {sorted(unknown)[0]!r} in plugins; allowed: allow, block, enable")
+    allow, block = _names(plugins, "allow", source), _names(plugins, "block", source)
+    said_allow = _said(allow, source) | _said(_split(environ.get(_ALLOW_VARIABLE)), _ALLOW_VARIABLE)
+    said_block = _said(block, source) | _said(_split(environ.get(_BLOCK_VARIABLE)), _BLOCK_VARIABLE)
+    return Config(
+        caches=caches,
+        defaults=_table(config, "defaults", source),
+        exporters=_names(config, "exporters", source),
+        enabled=_names(plugins, "enable", source),
+        gate=Gate(said_allow if "allow" in plugins or _ALLOW_VARIABLE in environ else None, said_block),
+        source=source,
+        environ=environ,
+    )
+
+
+def _read_file(path: str) -> Mapping[str, Any]:
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        raise CacheConfigError(f"the config {path} can't be read: {error.strerror}") from error
+    except ValueError as error:
+        raise CacheConfigError(f"the config {path} is no TOML: {error}") from error
+    if os.path.basename(path) != "pyproject.toml":
+        return content
+    section: Any = content
+    for part in ("tool", "codomyrmex", "cache"):
+        section = section.get(part) if isinstance(section, Mapping) else None
+    if not isinstance(section, Mapping):
+        raise CacheConfigError(f"the config {path} has no section [tool.codomyrmex.cache]")
+    return section
+
+
+def _split_url(text: str, where: str) -> tuple[str, SplitResult, dict[str, str]]:
+    """Name of the backend, the URL without its query, and the query as options."""
+    from urllib.parse import parse_qsl, urlsplit
+
+    try:
+        url = urlsplit(text)
+        pairs = parse_qsl(url.query, keep_blank_values=True, strict_parsing=bool(url.query))
+    except ValueError:
+        raise CacheConfigError(f"{where}, option 'backend': {_options.redact(text)!r} is no URL") from None
+    query = dict(pairs)
+    if len(query) != len(pairs):
+        raise CacheConfigError(f"{where}, option 'backend': an option stands twice in {_options.redact(text)!r}")
+    return url.scheme, url._replace(query="", fragment=""), query
+
+
+def _table(parent: Mapping[str, Any], name: str, source: str) -> Mapping[str, Any]:
+    table = parent.get(name, {})
+    if not isinstance(table, Mapping):
+        raise CacheConfigError(f"{source}: {name} must be a table of options, got a {type(table).__name__}")
+    return table
+
+
+def _names(parent: Mapping[str, Any], name: str, source: str) -> tuple[str, ...]:
+    value = parent.get(name, ())
+    if not isinstance(value, (list, tuple)) or not all(isinstance(one, str) for one in value):
+        raise CacheConfigError(f"{source}: {name} must be a list of names")
+    return tuple(value)
+
+
+def _split(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _said(names: tuple[str, ...], where: str) -> dict[str, str]:
+    return dict.fromkeys(names, where)
+
+
+def _difference(name: str, one: object, other: object) -> str:
+    if _SECRET.search(name):
+        return f"{name} (not shown)"
+    return f"{name}: {_options.redact(f'{one!r:.80}')} and {_options.redact(f'{other!r:.80}')}"

@@ -1,0 +1,82 @@
+"""What an operation does when the backend fails: one place for `CacheConnectionError` on its way to the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from ._steps import Steps
+from ._store import Store
+from .errors import CacheConnectionError, CacheInvalidationError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class HasStore(Protocol):
+    """Owner of guarded operations."""
+
+    @property
+    def store(self) -> Store:
+        """The cache's shared parts."""
+
+
+S = TypeVar("S", bound=HasStore)
+Operation = Callable[Concatenate[S, P], Steps[T]]
+
+
+def degrades(to: Callable[..., T]) -> Callable[[Operation[S, P, T]], Operation[S, P, T]]:
+    """For reads and writes: count a failure, then raise it, or return ``to(...)`` if the cache is to go on without a backend.
+
+    Args:
+        to: Called with the operation's owner and arguments.
+    """
+
+    def decorate(operation: Operation[S, P, T]) -> Operation[S, P, T]:
+        @wraps(operation)
+        def steps(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Steps[T]:
+            store = self.store
+            store.check_open()
+            try:
+                result = yield from operation(self, *args, **kwargs)
+            except CacheConnectionError as error:
+                store.failed(error)
+                if store.on_error == "raise":
+                    raise
+                return to(self, *args, **kwargs)
+            store.answered()
+            return result
+
+        return steps
+
+    return decorate
+
+
+def never_silent(operation: Operation[S, P, T]) -> Operation[S, P, T]:
+    """For invalidations: a failure is counted and raised as `CacheInvalidationError`, whatever the cache's ``on_error``."""
+
+    @wraps(operation)
+    def steps(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Steps[T]:
+        store = self.store
+        store.check_open()
+        try:
+            result = yield from operation(self, *args, **kwargs)
+        except CacheConnectionError as error:
+            store.failed(error)
+            what = operation.__name__
+            raise CacheInvalidationError(
+                f"cache {store.name!r}: this {what} may not have reached {store.backend}: {error.message}",
+                cache=store.name,
+                backend=store.backend,
+                key=error.key,
+            ) from error
+        store.answered()
+        return result
+
+    return steps
+
+
+def no(*_: Any, **__: Any) -> bool:
+    """False: a write whose outcome is unknown, an entry nobody can see."""
+    return False

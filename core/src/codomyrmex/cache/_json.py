@@ -1,0 +1,54 @@
+"""The serializer ``json``: text that people and other languages read, for the values that JSON keeps exactly."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .errors import CacheSerializationError
+from .serializers import Serializer
+
+_ATOMS = frozenset({str, int, float, bool, type(None)})
+_DEPTH = 200
+
+
+class JsonSerializer(Serializer):
+    """None, bool, int, float, str, and lists and str-keyed dicts of these; everything else is refused."""
+
+    def dumps(self, value: Any, context: bytes) -> bytes:
+        """UTF-8 JSON."""
+        _check(value)
+        try:
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        except (ValueError, RecursionError) as error:
+            reason = "text with a lone surrogate" if isinstance(error, UnicodeEncodeError) else "too large a number"
+            raise CacheSerializationError(f"json can't keep {reason}") from None
+
+    def loads(self, data: bytes, context: bytes) -> Any:
+        """The value."""
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError):
+            raise CacheSerializationError("the stored bytes are no JSON that can be read") from None
+
+
+def _check(value: Any) -> None:
+    """Refuse what would come back as another type: tuples, subclasses, keys that are no str."""
+    level = [value]
+    for _ in range(_DEPTH):
+        below: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is list:
+                below += item
+            elif kind is dict:
+                for key in item:
+                    if type(key) is not str:
+                        raise CacheSerializationError(f"json can't keep a key of type {type(key).__name__} as it is")
+                below += item.values()
+            elif kind not in _ATOMS:
+                raise CacheSerializationError(f"json can't keep a {kind.__name__} as it is")
+        if not below:
+            return
+        level = below
+    raise CacheSerializationError(f"json refuses values nested deeper than {_DEPTH}")

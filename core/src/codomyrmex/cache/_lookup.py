@@ -1,0 +1,134 @@
+"""Finding an entry and judging it: what every read, write and removal begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, NamedTuple
+
+from ._codec import Unreadable
+from ._keys import MARKER
+from ._record import Field, Record, Version
+from ._steps import Steps
+from ._store import Store
+from ._tags import TagOperations, alive
+from ._ttl import State, judge
+
+
+class Found(Enum):
+    """What a key turns out to be, all things considered."""
+
+    ABSENT = "absent"
+    FRESH = "fresh"
+    STALE = "stale"
+    PENDING = "pending"
+    EXPIRED = "expired"
+    INVALIDATED = "invalidated"
+    UNREADABLE = "unreadable"
+
+
+_BY_STATE = {State.FRESH: Found.FRESH, State.STALE: Found.STALE, State.PENDING: Found.PENDING}
+_BY_STATE[State.EXPIRED] = Found.EXPIRED
+
+
+class Seen(NamedTuple):
+    """A key as found in the store.
+
+    Attributes:
+        found: What a caller may do with it.
+        record: The record with its value as stored; None where there is none that can be read.
+        version: What a swap may compare; None if there is no record, or one too short to have a version.
+        stored: Whether there is anything under the key.
+        reason: For people, where `found` needs one.
+    """
+
+    found: Found
+    record: Record | None = None
+    version: Version | None = None
+    stored: bool = False
+    reason: str = ""
+
+
+NOTHING = Seen(Found.ABSENT)
+
+
+class Lookup:
+    """Steps that read entries and say what they are.
+
+    Args:
+        store: The cache's shared parts.
+        driver: Its synchronous or asynchronous driver.
+    """
+
+    def __init__(self, store: Store, driver: Any) -> None:
+        self.store = store
+        self.driver = driver
+        self.tags = TagOperations(store, driver)
+        self._one_trip: bool = driver.capabilities.one_trip_tags
+
+    def see(self, key: str) -> Steps[Seen]:
+        """What is under one storage key."""
+        if self._one_trip and self.store.tagged:
+            return (yield from self.see_many((key,)))[key]
+        stored = yield self.driver.get, (key,)
+        if stored is None:
+            return NOTHING
+        seen = self._decode(key, stored)
+        if seen.record is None or not seen.record.tags:
+            return seen
+        return self._with_tokens(seen, (yield from self.tags.tokens(tag for tag, _ in seen.record.tags)))
+
+    def see_many(self, keys: Sequence[str]) -> Steps[dict[str, Seen]]:
+        """What is under several storage keys; absent ones are not in the result."""
+        if self._one_trip and self.store.tagged:
+            stored, markers = yield self.driver.get_tagged, (keys, self.store.keys.own(MARKER))
+            tokens = {tag: self.tags.token_of(tag, marker) for tag, marker in markers.items()}
+            decoded = {key: self._decode(key, data) for key, data in stored.items()}
+            return {key: self._with_tokens(seen, tokens) for key, seen in decoded.items()}
+        stored = yield self.driver.get_many, (keys,)
+        return (yield from self.judge_many(stored))
+
+    def judge_many(self, stored: Mapping[str, Any]) -> Steps[dict[str, Seen]]:
+        """What records (or heads) already fetched are."""
+        decoded = {key: self._decode(key, data) for key, data in stored.items()}
+        tags = {tag for seen in decoded.values() if seen.record for tag, _ in seen.record.tags}
+        if not tags:
+            return decoded
+        tokens = yield from self.tags.tokens(tags)
+        return {key: self._with_tokens(seen, tokens) for key, seen in decoded.items()}
+
+    def value(self, key: str, seen: Seen) -> tuple[bool, Any]:
+        """Whether a fresh entry's value can be served, and the value."""
+        if seen.found is not Found.FRESH or seen.record is None:
+            return False, None
+        try:
+            return True, self.store.codec.value(key, seen.record)
+        except Unreadable:
+            self.store.recorder.unreadable.increment()
+            return False, None
+
+    def replace(self, key: str, seen: Seen, new: Any, header_only: bool = False) -> Steps[bool]:
+        """Put ``new`` (None: nothing) where ``seen`` was; False if it has changed meanwhile."""
+        if seen.stored and seen.version is None:  # too short to have a version: no swap could compare it
+            yield self.driver.remove, (key,)
+        if seen.version is None and new is None:
+            return True
+        return (yield self.driver.swap, (key, Field.VERSION, seen.version, new, header_only))
+
+    def _decode(self, key: str, stored: Any) -> Seen:
+        try:
+            record = self.store.codec.decode(key, stored)
+        except Unreadable as error:
+            self.store.recorder.unreadable.increment()
+            return Seen(Found.UNREADABLE, None, error.version, True, error.reason)
+        state = judge(record, self.store.ttl.clock())
+        return Seen(_BY_STATE[state], record, record.version, True)
+
+    @staticmethod
+    def _with_tokens(seen: Seen, tokens: Mapping[str, bytes | None]) -> Seen:
+        if seen.record is None or alive(seen.record.tags, tokens):
+            return seen
+        if seen.found is not Found.FRESH and seen.found is not Found.STALE:
+            return seen
+        dead = [tag for tag, token in seen.record.tags if tokens.get(tag) != token]
+        return seen._replace(found=Found.INVALIDATED, reason=f"invalidated by tag {dead[0]!r}")

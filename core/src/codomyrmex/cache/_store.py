@@ -1,0 +1,95 @@
+"""What the views of one cache share: names, codec, lifetimes, counters, and whether its backend answers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+from ._codec import Codec
+from ._keys import Keys
+from ._stats import Recorder
+from ._ttl import TTLManager
+from .errors import CacheConnectionError, CacheError
+
+OnError: TypeAlias = Literal["raise", "degrade"]
+
+
+class Store:
+    """The state behind `Cache`, `AsyncCache` and their namespaces.
+
+    Args:
+        backend: Name of the backend, for messages.
+        keys: Where keys are kept; knows the cache's name.
+        codec: Between records and what the driver stores.
+        ttl: Lifetimes, and the clock.
+        recorder: Counters.
+        on_error: What a read or write does when the backend fails.
+        random_bits: Returns 64 random bits as an int; makes versions and tokens.
+    """
+
+    def __init__(
+        self,
+        *,
+        backend: str,
+        keys: Keys,
+        codec: Codec,
+        ttl: TTLManager,
+        recorder: Recorder,
+        on_error: OnError = "raise",
+        random_bits: Callable[[], int] | None = None,
+    ) -> None:
+        self.name = keys.cache
+        self.backend = backend
+        self.keys = keys
+        self.codec = codec
+        self.ttl = ttl
+        self.recorder = recorder
+        self.on_error = on_error
+        self.tagged = False
+        """Whether this process has met a tagged record: until then reads need not ask for markers."""
+        self.closed = False
+        self.when_closed: Callable[[], None] | None = None
+        self._random_bits = random_bits or _random_bits
+        self._down = False
+
+    def token(self) -> bytes:
+        """8 random bytes, never all zero: a version, a lease or a tag's token."""
+        return (self._random_bits() or 1).to_bytes(8, "little")
+
+    def check_open(self) -> None:
+        """Raise `CacheError` after `close`."""
+        if self.closed:
+            raise CacheError(f"cache {self.name!r} is closed", cache=self.name, backend=self.backend)
+
+    def failed(self, error: CacheConnectionError) -> None:
+        """Count a failure of the backend, and log the first one of an outage."""
+        self.recorder.errors.increment()
+        if not self._down:
+            self._down = True
+            _logger().warning("cache %r: backend %s fails: %s", self.name, self.backend, error)
+
+    def answered(self) -> None:
+        """Note that the backend works, and log the end of an outage."""
+        if self._down:
+            self._down = False
+            _logger().info("cache %r: backend %s answers again", self.name, self.backend)
+
+    def close(self) -> bool:
+        """Mark as closed; False if it was."""
+        if self.closed:
+            return False
+        self.closed = True
+        if self.when_closed is not None:
+            self.when_closed()
+        return True
+
+
+def _random_bits() -> int:
+    return random.getrandbits(64)
+
+
+def _logger():  # type: ignore[no-untyped-def]
+    import logging  # costs as much as this whole package, and is needed for outages only
+
+    return logging.getLogger("codomyrmex.cache")

@@ -1,0 +1,175 @@
+"""Writing: set, set_many, add, incr, touch, expire.
+
+Whatever depends on what is there reads it, decides, and swaps it by version. A swap that fails means that somebody was quicker:
+the operation starts again from what is there now.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ._guard import degrades, never_silent, no
+from ._keys import show
+from ._lookup import Found, Lookup, Seen
+from ._reads import Reads
+from ._record import Record, Tags, Times
+from ._steps import Steps, before
+from ._tags import check_tags
+from ._ttl import Ttl
+from .errors import CacheSerializationError
+
+class Writes:
+    """Writing operations of one view.
+
+    Args:
+        lookup: Finds, judges and replaces entries.
+        reads: The view's reading operations.
+    """
+
+    def __init__(self, lookup: Lookup, reads: Reads) -> None:
+        self.store = lookup.store
+        self._lookup = lookup
+        self._reads = reads
+
+    @degrades(no)
+    def set(
+        self, key: str, value: Any, ttl: Ttl | None = None, *, tags: Iterable[str] = (), stale_for: Ttl | None = None
+    ) -> Steps[bool]:
+        """Store; True."""
+        storage = self._reads.storage(key)
+        times = self.store.ttl.times(ttl, stale_for)
+        tokens = yield from self._tokens(tags, times)
+        yield self._lookup.driver.put, (storage, self._encode(key, storage, value, times, tokens))
+        self.store.recorder.sets.increment()
+        return True
+
+    @degrades(no)
+    def set_many(
+        self,
+        mapping: Mapping[str, Any],
+        ttl: Ttl | None = None,
+        *,
+        tags: Iterable[str] = (),
+        stale_for: Ttl | None = None,
+    ) -> Steps[bool]:
+        """Store all in one trip; True."""
+        times = self.store.ttl.times(ttl, stale_for)
+        storages = self._reads.storages(mapping)
+        tokens = yield from self._tokens(tags, times)
+        records = {
+            storage: self._encode(key, storage, mapping[key], times, tokens) for storage, key in storages.items()
+        }
+        if records:
+            yield self._lookup.driver.put_many, (records,)
+            self.store.recorder.sets.add(len(records))
+        return True
+
+    @degrades(no)
+    def add(
+        self, key: str, value: Any, ttl: Ttl | None = None, *, tags: Iterable[str] = (), stale_for: Ttl | None = None
+    ) -> Steps[bool]:
+        """Store only if absent; whether it did."""
+        storage = self._reads.storage(key)
+        for attempt in itertools.count():
+            yield from before(attempt)
+            seen = yield from self._lookup.see(storage)
+            if self._lookup.value(storage, seen)[0]:
+                return False
+            times = self.store.ttl.times(ttl, stale_for)
+            tokens = yield from self._tokens(tags, times)
+            new = self._encode(key, storage, value, times, tokens)
+            if (yield from self._lookup.replace(storage, seen, new)):
+                break
+        self.store.recorder.sets.increment()
+        return True
+
+    @degrades(lambda self, key, delta=1, **_: None)
+    def incr(self, key: str, delta: int = 1, *, initial: int = 0, ttl: Ttl | None = None) -> Steps[int | None]:
+        """Add to an int, atomically; the new value (None only when degraded)."""
+        storage = self._reads.storage(key)
+        for number in (delta, initial):
+            if type(number) is not int:
+                raise CacheSerializationError(f"incr adds ints; got a {type(number).__name__}", key=key)
+        for attempt in itertools.count():
+            yield from before(attempt)
+            seen = yield from self._lookup.see(storage)
+            served, value = self._lookup.value(storage, seen)
+            if served and seen.record is not None:
+                if type(value) is not int:
+                    raise CacheSerializationError(
+                        f"cache {self.store.name!r}: {show(key)} holds a {type(value).__name__}, not an int",
+                        cache=self.store.name,
+                        key=key,
+                    )
+                times = Times(seen.record.fresh_until, seen.record.kept_until, seen.record.ttl)
+                tokens = seen.record.tags
+            else:
+                value, times, tokens = initial, self.store.ttl.times(ttl), ()
+            value += delta
+            new = self._encode(key, storage, value, times, tokens)
+            if (yield from self._lookup.replace(storage, seen, new)):
+                break
+        self.store.recorder.sets.increment()
+        return value  # type: ignore[no-any-return]
+
+    @degrades(no)
+    def touch(self, key: str, ttl: Ttl | None = None) -> Steps[bool]:
+        """A new life; False if absent."""
+        storage = self._reads.storage(key)
+        _, _, seconds = self.store.ttl.times(ttl)
+        for attempt in itertools.count():
+            yield from before(attempt)
+            seen = yield from self._lookup.see(storage)
+            if not self._lookup.value(storage, seen)[0] or seen.record is None:
+                return False
+            if (yield from self._reads.renew(storage, seen, seen.record, seconds)):
+                break
+        return True
+
+    @never_silent
+    def expire(self, key: str) -> Steps[bool]:
+        """End the ttl now, keep the value as a fallback, and let no running load store; False if absent."""
+        storage = self._reads.storage(key)
+        for attempt in itertools.count():
+            yield from before(attempt)
+            seen = yield from self._lookup.see(storage)
+            if (yield from self._lookup.replace(storage, seen, *self._ended(storage, seen))):
+                break
+        return seen.found is Found.FRESH
+
+    def _ended(self, storage: str, seen: Seen) -> tuple[Any, bool]:
+        """What replaces an entry that ends now, and whether only its header does."""
+        record = seen.record
+        if record is None or seen.found not in (Found.FRESH, Found.STALE):
+            return None, False
+        until = min(record.fresh_until, self.store.ttl.clock())
+        ended = record.with_times(self.store.token(), Times(until, record.kept_until, record.ttl))
+        ended.lease, ended.lease_until = None, 0.0
+        return self.store.codec.header(storage, ended), True
+
+    def _tokens(self, tags: Iterable[str], times: Times) -> Steps[Tags]:
+        # A plain `set` has no tags and pays no more than this test for them.
+        if not tags:
+            return ()
+        return (yield from self._lookup.tags.ensure(check_tags(tags), times.kept_until))
+
+    def _encode(self, key: str, storage: str, value: Any, times: Times, tags: Tags) -> Any:
+        record = Record(
+            value=value,
+            version=self.store.token(),
+            fresh_until=times.fresh_until,
+            kept_until=times.kept_until,
+            ttl=times.ttl,
+            tags=tags,
+        )
+        try:
+            return self.store.codec.encode(storage, record)
+        except CacheSerializationError as error:
+            raise CacheSerializationError(
+                f"cache {self.store.name!r}, key {show(key)}: {error.message}",
+                cache=self.store.name,
+                backend=self.store.backend,
+                key=key,
+            ) from error.__cause__

@@ -1,0 +1,46 @@
+"""What a backend is made of: the promise of this package to authors of storage drivers.
+
+Start with `Backend` (five required methods and `swap`), or put a store that knows no more than get, set and delete
+behind `SimpleBackend`. docs/writing-a-plugin.md leads through a complete one.
+"""
+
+from __future__ import annotations
+
+from ._clocks import machine_clock, process_clock
+from ._driver import AsyncBackend, Backend, Capabilities, Direct, DirectPort, Purged, ScanPage, Usage
+from ._record import (
+    HEADER_SIZE,
+    Field,
+    Record,
+    Version,
+    head_of,
+    kept_until_of,
+    matches,
+    replace_header,
+)
+from ._request import BackendRequest
+from ._simple import SimpleBackend, SimpleStore
+
+__all__ = [
+    "HEADER_SIZE",
+    "AsyncBackend",
+    "Backend",
+    "BackendRequest",
+    "Capabilities",
+    "Direct",
+    "DirectPort",
+    "Field",
+    "Purged",
+    "Record",
+    "ScanPage",
+    "SimpleBackend",
+    "SimpleStore",
+    "Usage",
+    "Version",
+    "head_of",
+    "kept_until_of",
+    "machine_clock",
+    "matches",
+    "process_clock",
+    "replace_header",
+]

@@ -1,0 +1,57 @@
+"""The hooks, as a table. A plugin implements those it needs with `codomyrmex.cache.hookimpl`.
+
+Hooks create things and report events; none is called for a ``get``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from ._events import Removal
+from ._request import BackendRequest, PluginRequest
+from ._stats import CacheStats
+
+if TYPE_CHECKING:
+    from ._driver import AnyAsyncBackend, AnyBackend
+    from .eviction import EvictionPolicy
+    from .serializers import Serializer, Transform
+
+PROJECT = "codomyrmex.cache"
+API_VERSION = 1
+"""Version of these hooks; a plugin made for another one says so in its attribute ``codomyrmex_cache_api``."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec(firstresult=True)
+def create_backend(request: BackendRequest) -> AnyBackend | None:
+    """Make the storage driver of one cache."""
+
+
+@hookspec(firstresult=True)
+def create_async_backend(request: BackendRequest) -> AnyAsyncBackend | None:
+    """Make the asynchronous driver of one cache; without one, `AsyncCache` uses the synchronous driver."""
+
+
+@hookspec(firstresult=True)
+def create_serializer(request: PluginRequest) -> Serializer | Transform | None:
+    """Make one stage of a serializer pipeline."""
+
+
+@hookspec(firstresult=True)
+def create_eviction_policy(request: PluginRequest) -> EvictionPolicy | None:
+    """Make the eviction policy of one cache."""
+
+
+@hookspec
+def export_stats(snapshots: Mapping[str, CacheStats]) -> None:
+    """Send the statistics of every cache, by name, somewhere."""
+
+
+@hookspec
+def on_evict(event: Removal) -> None:
+    """An entry left a cache: capacity, expired, replaced, deleted or cleared."""

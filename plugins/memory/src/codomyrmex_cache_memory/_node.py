@@ -1,0 +1,95 @@
+"""One entry in memory."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from codomyrmex.cache.backend import Record, Version
+
+if TYPE_CHECKING:
+    from ._expiry import Bucket
+    from ._queues import Lane
+
+ASK = -math.inf
+"""As `Node.until`: only the general path can say whether this entry may be served."""
+
+
+class Node:
+    """An entry, read without a lock while it may be changed under one.
+
+    Writers set `value` before `until`, readers read `until` before `value`. So a reader may combine an old time with a new value,
+    which was right a moment ago, but never a new time with an old value. A node that has been removed keeps its value, for
+    readers who found it just before.
+
+    Attributes:
+        key: Its storage key.
+        value: The user's object.
+        until: Until when a reader may take the value as it is, in seconds; None for ever, `ASK` for never.
+        kept: When the entry stops existing; inf for never.
+        ttl: Seconds it was given to live.
+        version: Differs with every write.
+        mark: Use since it was placed or judged, for the eviction policy.
+        size: Bytes it counts for; 1 if bytes are not counted.
+        rank: Its place in a queue ordered by rank.
+        lane: The queue it is in; None once it has been removed.
+        bucket: Where it waits for its end; None if it has none.
+        record: The record it was stored from, if that says more than the fields above.
+    """
+
+    __slots__ = (
+        "bucket",
+        "kept",
+        "key",
+        "lane",
+        "mark",
+        "rank",
+        "record",
+        "size",
+        "ttl",
+        "until",
+        "value",
+        "version",
+    )
+
+    key: str
+    value: Any
+    until: float | None
+    kept: float
+    ttl: float
+    version: Version
+    mark: int
+    size: int
+    rank: float
+    lane: Lane | None
+    bucket: Bucket | None
+    record: Record | None
+
+    @property
+    def cost(self) -> float:
+        """Seconds the value took to compute; 0.0 when unknown."""
+        return 0.0 if self.record is None else self.record.cost
+
+    @property
+    def queue(self) -> str:
+        """Name of the queue it is in."""
+        return "" if self.lane is None else self.lane.name
+
+    def snapshot(self) -> Record:
+        """The entry as a record of its own."""
+        record = self.record
+        if record is None:
+            return Record(self.value, self.version, self.kept, self.kept, self.ttl)
+        return Record(
+            self.value,
+            self.version,
+            record.fresh_until,
+            record.kept_until,
+            record.ttl,
+            record.lease,
+            record.lease_until,
+            record.tags,
+            record.cost,
+            False,
+            record.token,
+        )

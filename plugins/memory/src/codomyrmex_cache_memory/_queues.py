@@ -1,0 +1,303 @@
+"""The queues that eviction policies decide over (`codomyrmex.cache.eviction`), for entries in memory.
+
+A lane is two deques. The front of ``ahead`` is looked at next; an entry that is skipped goes to ``behind`` and comes round again
+when ``ahead`` is empty. That is the same as a hand which walks along a list and leaves entries where they stand (SIEVE), without
+links: every step is one C call. Entries that are removed out of turn stay as dead places until they come up,
+or are too many.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from codomyrmex.cache.eviction import EVICT, SKIP, Entry, Evict, EvictionPolicy, Ghost, Move, Verdict, View
+from codomyrmex.cache.eviction import Queue as QueueSpec
+
+from ._node import Node
+
+Judge: TypeAlias = Callable[[Entry, View], Verdict]
+
+MOST_USES = 3
+"""Where counting the uses of an entry ends."""
+_MOST_DEAD = 32
+"""Dead places that are always tolerated; beyond that, a quarter of the living."""
+
+
+class Lane:
+    """A queue in order of arrival."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.count = 0
+        self.bytes = 0
+        self._dead = 0
+        self._ahead: deque[Node] = deque()
+        self._behind: deque[Node] = deque()
+
+    def append(self, node: Node, rank: float = 0.0) -> None:
+        """Put ``node`` at the back."""
+        node.lane = self
+        self.count += 1
+        self.bytes += node.size
+        self._ahead.append(node)
+
+    def judged(self, judge: Judge, view: View) -> tuple[Node, Verdict] | None:
+        """Take out the first entry that ``judge`` doesn't spare, and its verdict; None if there is no entry."""
+        spared = 0
+        while True:
+            ahead = self._ahead
+            while ahead:
+                node = ahead.popleft()
+                if node.lane is not self:
+                    self._dead -= 1
+                    continue
+                verdict = judge(node, view)
+                if verdict is SKIP and spared <= 2 * self.count:
+                    spared += 1
+                    node.mark = 0
+                    self._behind.append(node)
+                    continue
+                node.lane = None
+                self.count -= 1
+                self.bytes -= node.size
+                # An entry is spared twice at most in one go: a policy that spares all would never end.
+                return node, EVICT if verdict is SKIP else verdict
+            if not self._behind:
+                return None
+            self._ahead, self._behind = self._behind, ahead
+
+    def remove(self, node: Node) -> None:
+        """Take an entry out of turn."""
+        self._left(node)
+        self._dead += 1
+        if self._dead > _MOST_DEAD + self.count // 4:
+            self._ahead = deque(one for one in self._ahead if one.lane is self)
+            self._behind = deque(one for one in self._behind if one.lane is self)
+            self._dead = 0
+
+    def clear(self) -> None:
+        """Take all out."""
+        for node in itertools.chain(self._ahead, self._behind):
+            node.lane = None
+        self._ahead.clear()
+        self._behind.clear()
+        self.count = self.bytes = self._dead = 0
+
+    def _left(self, node: Node) -> None:
+        node.lane = None
+        self.count -= 1
+        self.bytes -= node.size
+
+
+class RankedLane(Lane):
+    """A queue in order of rank: a heap; entries of equal rank in order of arrival."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._heap: list[tuple[float, int, Node]] = []
+        self._arrivals = itertools.count()
+
+    def append(self, node: Node, rank: float = 0.0) -> None:
+        """Put ``node`` at ``rank``."""
+        node.lane = self
+        node.rank = rank
+        self.count += 1
+        self.bytes += node.size
+        heapq.heappush(self._heap, (rank, next(self._arrivals), node))
+
+    def judged(self, judge: Judge, view: View) -> tuple[Node, Verdict] | None:
+        """Take out the first entry that ``judge`` doesn't spare, and its verdict; None if there is no entry."""
+        skipped = []
+        result: tuple[Node, Verdict] | None = None
+        while self._heap and result is None:
+            place = heapq.heappop(self._heap)
+            node = place[2]
+            if node.lane is not self or node.rank != place[0]:
+                self._dead -= 1
+                continue
+            verdict = judge(node, view)
+            if verdict is SKIP:
+                node.mark = 0
+                skipped.append(place)
+            else:
+                result = node, verdict
+        if result is None and skipped:  # all were spared: the first one has to go
+            result = skipped.pop(0)[2], EVICT
+        for place in skipped:
+            heapq.heappush(self._heap, place)
+        if result is not None:
+            self._left(result[0])
+        return result
+
+    def remove(self, node: Node) -> None:
+        """Take an entry out of turn."""
+        self._left(node)
+        self._dead += 1
+        if self._dead > _MOST_DEAD + self.count // 4:
+            self._heap = [place for place in self._heap if place[2].lane is self]
+            heapq.heapify(self._heap)
+            self._dead = 0
+
+    def clear(self) -> None:
+        """Take all out."""
+        for _, _, node in self._heap:
+            node.lane = None
+        self._heap.clear()
+        self.count = self.bytes = self._dead = 0
+
+
+class Ghosts:
+    """A bounded queue of keys that were evicted.
+
+    Args:
+        spec: Its name, and its limit as a multiple of the capacity.
+    """
+
+    def __init__(self, spec: QueueSpec) -> None:
+        self.name = spec.name
+        self._share = spec.ghosts or 0.0
+        self._entered = 0
+        self._keys: dict[str, int] = {}
+        self._order: deque[tuple[str, int]] = deque()
+
+    @property
+    def count(self) -> int:
+        """How many keys it remembers."""
+        return len(self._keys)
+
+    def add(self, key: str, capacity: int) -> None:
+        """Remember ``key``, and forget the oldest if there are too many."""
+        self._entered += 1
+        self._keys[key] = self._entered
+        self._order.append((key, self._entered))
+        while self._order and (
+            len(self._keys) > self._share * capacity or self._keys.get(self._order[0][0]) != self._order[0][1]
+        ):
+            oldest, number = self._order.popleft()
+            if self._keys.get(oldest) == number:
+                del self._keys[oldest]
+
+    def take(self, key: str) -> Ghost | None:
+        """What is remembered of ``key``, which is forgotten."""
+        number = self._keys.pop(key, None)
+        return None if number is None else Ghost(self.name, self._entered - number)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._keys.clear()
+        self._order.clear()
+
+
+class Queues:
+    """All queues of one store, and what its policy sees of them (`codomyrmex.cache.eviction.View`).
+
+    Args:
+        policy: Decides.
+        max_entries: The store's limit, None for none.
+
+    Attributes:
+        use: Marks an entry as used, the way the policy wants it.
+        admit: Puts a new entry where the policy wants it.
+    """
+
+    def __init__(self, policy: EvictionPolicy, max_entries: int | None) -> None:
+        self.policy = policy
+        self.state: dict[str, float] = {}
+        self._max_entries = max_entries
+        self._stamp = itertools.count(1).__next__
+        marks = {"use": _flag, "frequency": _count, "recency": self._date}
+        self.use: Final[Callable[[Node], None]] = marks[policy.marks]
+        self.lanes: dict[str, Lane] = {
+            spec.name: RankedLane(spec.name) if spec.order == "rank" else Lane(spec.name)
+            for spec in policy.queues
+            if spec.ghosts is None
+        }
+        self._ghosts = {spec.name: Ghosts(spec) for spec in policy.queues if spec.ghosts is not None}
+        # A policy that leaves these questions at their defaults is not asked them for every entry.
+        self.admit: Final[Callable[[Node], None]] = (
+            self.lanes["main"].append if type(policy).admit is EvictionPolicy.admit else self._admit
+        )
+        self._judge = policy.judge
+        self._asks_where = type(policy).choose is not EvictionPolicy.choose
+
+    def entries(self, queue: str) -> int:
+        """How many entries or ghosts a queue holds."""
+        return self.lanes[queue].count if queue in self.lanes else self._ghosts[queue].count
+
+    def bytes(self, queue: str) -> int:
+        """How many bytes the entries of a queue count for."""
+        return self.lanes[queue].bytes
+
+    def stamp(self) -> int:
+        """The rank of "used just now"."""
+        return self._stamp()
+
+    @property
+    def capacity(self) -> int:
+        """How many entries the store may hold, or holds now if only its bytes are bounded."""
+        return self._max_entries or self._count()
+
+    def _admit(self, node: Node) -> None:
+        ghost = None
+        for ghosts in self._ghosts.values():
+            ghost = ghosts.take(node.key) or ghost
+        move = self.policy.admit(node, ghost, self)
+        self.lanes[move.queue].append(node, move.rank)
+
+    def can_evict(self) -> bool:
+        """Whether the policy would let an entry go."""
+        return self._count() > 0 and self.policy.choose(self) is not None
+
+    def evict(self) -> Node | None:
+        """Take out the entry that the policy gives up; None if it refuses or there is none."""
+        moves = 0
+        while True:
+            name = self.policy.choose(self) if self._asks_where else "main"
+            if name is None:
+                return None
+            judged = self.lanes[name].judged(self._judge, self) or self._any_judged()
+            if judged is None:
+                return None
+            node, verdict = judged
+            if verdict is EVICT:
+                return node
+            if isinstance(verdict, Evict):
+                if verdict.ghost is not None:
+                    self._ghosts[verdict.ghost].add(node.key, self.capacity)
+                return node
+            if not isinstance(verdict, Move) or moves > 4 * (self._count() + 4):
+                return node  # a policy that moved all entries round and round would never end
+            moves += 1
+            node.mark = 0
+            self.lanes[verdict.queue].append(node, verdict.rank)
+
+    def _any_judged(self) -> tuple[Node, Verdict] | None:
+        """For a policy that chose an empty queue: the first one that isn't."""
+        lane = next((lane for lane in self.lanes.values() if lane.count), None)
+        return None if lane is None else lane.judged(self._judge, self)
+
+    def _count(self) -> int:
+        return sum(lane.count for lane in self.lanes.values())
+
+    def _date(self, node: Node) -> None:
+        node.mark = self._stamp()
+
+    def clear(self) -> None:
+        """Take all out and forget all ghosts."""
+        for lane in self.lanes.values():
+            lane.clear()
+        for ghosts in self._ghosts.values():
+            ghosts.clear()
+
+
+def _flag(node: Node) -> None:
+    node.mark = 1
+
+
+def _count(node: Node) -> None:
+    if node.mark < MOST_USES:
+        node.mark += 1

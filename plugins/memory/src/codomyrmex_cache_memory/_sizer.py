@@ -1,0 +1,36 @@
+"""How many bytes a value counts for, where ``max_bytes`` is set and no sizer is given."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+_CONTAINERS = (list, tuple, set, frozenset)
+_MOST_OBJECTS = 10_000
+"""Objects looked at in one value; a larger one is extrapolated from them."""
+
+
+def estimate(value: Any) -> int:
+    """Bytes of ``value`` and of what builtin containers and ``__dict__`` in it hold, each object once.
+
+    For values of more than 10,000 objects it is an extrapolation, so that storing a huge one doesn't take for ever.
+    """
+    total = 0
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting and len(seen) < _MOST_OBJECTS:
+        item = waiting.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        total += sys.getsizeof(item)
+        if isinstance(item, dict):
+            waiting += item.keys()
+            waiting += item.values()
+        elif isinstance(item, _CONTAINERS):
+            waiting += item
+        elif hasattr(item, "__dict__"):
+            waiting.append(vars(item))
+    if waiting:
+        total += len(waiting) * total // len(seen)
+    return total
