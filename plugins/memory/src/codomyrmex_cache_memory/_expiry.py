@@ -74,6 +74,10 @@ class Expiry:
                 del self._buckets[heapq.heappop(self.dues)]
         return ended
 
+    def waiting(self) -> list[Node]:
+        """All entries that have an end."""
+        return [node for bucket in self._buckets.values() for node in bucket]
+
     def clear(self) -> None:
         """Forget all."""
         self._buckets.clear()

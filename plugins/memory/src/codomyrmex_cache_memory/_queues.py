@@ -79,6 +79,10 @@ class Lane:
             self._behind = deque(one for one in self._behind if one.lane is self)
             self._dead = 0
 
+    def places(self) -> list[Node]:
+        """Its entries, the one to be judged next first."""
+        return [node for node in itertools.chain(self._ahead, self._behind) if node.lane is self]
+
     def clear(self) -> None:
         """Take all out."""
         for node in itertools.chain(self._ahead, self._behind):
@@ -141,6 +145,10 @@ class RankedLane(Lane):
             self._heap = [place for place in self._heap if place[2].lane is self]
             heapq.heapify(self._heap)
             self._dead = 0
+
+    def places(self) -> list[Node]:
+        """Its entries, lowest rank first."""
+        return [node for rank, _, node in sorted(self._heap) if node.lane is self and node.rank == rank]
 
     def clear(self) -> None:
         """Take all out."""

@@ -1,0 +1,119 @@
+"""Laws of doing things at the same time: threads, and processes where the store is shared."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from .._driver import Capabilities
+from ._fixtures import Fixtures
+
+_THREADS = 8
+_PROCESSES = 4
+
+
+class AtomicLaws(Fixtures):
+    """What one caller does is seen by the others whole or not at all."""
+
+    def test_incr_among_threads(self, cache: Any) -> None:
+        """No increment is lost."""
+        together(lambda number: [cache.incr("n") for _ in range(100)])
+        assert cache.get("n") == 100 * _THREADS
+
+    def test_add_among_threads(self, cache: Any) -> None:
+        """Of those who add one key, one does."""
+        for attempt in range(10):
+            results = together(lambda number, key=f"key:{attempt}": cache.add(key, number))
+            assert results.count(True) == 1
+            assert cache.get(f"key:{attempt}") == results.index(True)
+
+    def test_pop_among_threads(self, cache: Any) -> None:
+        """Of those who pop one key, one gets the value."""
+        for attempt in range(10):
+            cache.set(f"key:{attempt}", "value")
+            results = together(lambda number, key=f"key:{attempt}": cache.pop(key))
+            assert results.count("value") == 1
+
+    def test_values_are_whole(self, cache: Any) -> None:
+        """A reader sees a value that was written, never a mixture of two."""
+
+        def work(number: int) -> list[Any]:
+            seen = []
+            for step in range(50):
+                cache.set("key", [number * 100 + step] * 20)
+                seen.append(cache.get("key"))
+            return seen
+
+        for seen in together(work):
+            assert all(len(value) == 20 and len(set(value)) == 1 for value in seen)
+
+    def test_invalidation_among_threads(self, cache: Any) -> None:
+        """What was stored before an invalidation began is never served after it ended."""
+        failures: list[Any] = []
+
+        def work(number: int) -> None:
+            for step in range(30):
+                key, tag = f"{number}:{step}", f"tag:{number % 2}"
+                cache.set(key, step, tags=[tag])
+                cache.invalidate_tags(tag)
+                if cache.get(key) is not None:
+                    failures.append(key)
+
+        together(work)
+        assert failures == []
+
+    def test_incr_among_processes(
+        self, cache_settings: Mapping[str, Any], cache: Any, capabilities: Capabilities
+    ) -> None:
+        """No increment of another process is lost."""
+        if not capabilities.shared:
+            pytest.skip("the store belongs to one process")
+        assert self.plugin is None, "a shared backend has to be installed to be tested among processes"
+        program = (
+            "import json, sys\n"
+            "from codomyrmex.cache import CacheManager\n"
+            "with CacheManager(json.loads(sys.argv[1])) as manager:\n"
+            "    cache = manager.get_cache('processes')\n"
+            "    for _ in range(500): cache.incr('n')\n"
+        )
+        config = json.dumps({"caches": {"processes": dict(cache_settings)}})
+        workers = [
+            subprocess.Popen([sys.executable, "-c", program, config], stderr=subprocess.PIPE, text=True)
+            for _ in range(_PROCESSES)
+        ]
+        for worker in workers:
+            _, problem = worker.communicate(timeout=120)
+            assert worker.returncode == 0, problem
+        from .._manager import CacheManager
+
+        with CacheManager({"caches": {"processes": dict(cache_settings)}}) as manager:
+            assert manager.get_cache("processes").get("n") == 500 * _PROCESSES
+
+
+def together(work: Callable[[int], Any]) -> list[Any]:
+    """What ``work(number)`` returns in each of several threads that begin at the same moment."""
+    barrier = threading.Barrier(_THREADS)
+    results: list[Any] = [None] * _THREADS
+    errors: list[BaseException] = []
+
+    def run(number: int) -> None:
+        try:
+            barrier.wait(timeout=30)
+            results[number] = work(number)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(_THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    if errors:
+        raise errors[0]
+    return results

@@ -1,0 +1,85 @@
+"""One way to write a test for both views: the asynchronous one, driven from synchronous code."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import inspect
+import threading
+from collections.abc import Awaitable
+from types import TracebackType
+from typing import Any
+
+_threads = threading.local()
+
+
+class Awaited:
+    """An asynchronous cache (or driver, or lock) whose methods wait for their result.
+
+    Each thread gets an event loop of its own, so a test with several threads is one with several event loops here.
+
+    Args:
+        target: What is driven.
+    """
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._target, name)
+        if not callable(attribute) or inspect.isclass(attribute):
+            return attribute
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = attribute(*args, **kwargs)
+            if inspect.isawaitable(result):
+                return wait_for(result)
+            return Awaited(result) if hasattr(result, "__aenter__") else result
+
+        return call
+
+    def __getitem__(self, key: str) -> Any:
+        return wait_for(self._target[key])
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.set(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        if not self.delete(key):
+            self[key]
+
+    def __contains__(self, key: object) -> bool:
+        return bool(self.exists(key))
+
+    def __enter__(self) -> Awaited:
+        wait_for(self._target.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        wait_for(self._target.__aexit__(kind, error, trace))
+
+
+class _Loop:
+    """A thread's event loop, closed when the thread ends."""
+
+    def __init__(self) -> None:
+        self.runner = asyncio.Runner()
+        atexit.register(self.runner.close)
+
+    def __del__(self) -> None:
+        atexit.unregister(self.runner.close)
+        self.runner.close()
+
+
+def wait_for(awaitable: Awaitable[Any]) -> Any:
+    """Run ``awaitable`` on this thread's event loop to its end."""
+    loop: _Loop | None = getattr(_threads, "loop", None)
+    if loop is None:
+        loop = _threads.loop = _Loop()
+
+    async def wait() -> Any:
+        return await awaitable
+
+    return loop.runner.run(wait())

@@ -1,0 +1,34 @@
+"""What must hold inside a `MemoryBackend` whenever its lock is free."""
+
+from __future__ import annotations
+
+import math
+
+from codomyrmex_cache_memory import MemoryBackend
+
+
+def check_memory(backend: MemoryBackend) -> None:
+    """Dict, queues, expiry and sizes agree."""
+    with backend.lock:
+        nodes = list(backend.nodes.values())
+        assert all(backend.nodes[node.key] is node for node in nodes)
+        assert all(node.lane is not None for node in nodes)
+        lanes = backend.queues.lanes.values()
+        assert sum(lane.count for lane in lanes) == len(nodes)
+        assert sum(lane.bytes for lane in lanes) == backend.bytes == sum(node.size for node in nodes)
+        for lane in lanes:
+            assert lane.count == sum(node.lane is lane for node in nodes)
+            places = lane.places()
+            assert len(places) == len(set(map(id, places))) == lane.count
+        for node in nodes:
+            if node.kept == math.inf:
+                continue
+            assert node.bucket is not None
+            assert node in node.bucket
+            assert node.bucket.due <= int(node.kept) + 1
+        waiting = backend.expiry.waiting()
+        assert all(node.lane is not None for node in waiting)
+        assert not any(key in backend.own for key in backend.nodes)
+        limit = backend.options.max_entries
+        assert limit is None or len(nodes) <= limit
+        assert backend.options.max_bytes is None or backend.bytes <= backend.options.max_bytes
