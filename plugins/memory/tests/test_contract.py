@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from codomyrmex.cache.testing import BackendContract
 from invariants import check_memory
+
+from codomyrmex.cache.testing import BackendContract
 
 
 class TestSieve(BackendContract):

@@ -8,8 +8,8 @@ from typing import Any
 
 from ._clocks import Clock
 from ._codec import BytesCodec, Codec, ObjectCodec
-from ._config import CORE_OPTIONS, CacheOptions, Settings
-from ._driver import AnyAsyncBackend, AnyBackend, AsyncBackend, Backend
+from ._config import CORE_OPTIONS, DEFAULT_SERIALIZER, Settings
+from ._driver import AnyAsyncBackend, AnyBackend, AsyncBackend, Backend, Capabilities
 from ._events import Emit, Removal, emitter
 from ._keys import Keys
 from ._plugins import Plugins
@@ -20,8 +20,6 @@ from ._ttl import TTLManager
 from .errors import CacheConfigError, CachePluginError
 from .eviction import EvictionPolicy
 from .serializers import Serializer, Transform
-
-_DEFAULT_SERIALIZER = CacheOptions().serializer
 
 
 class Assembly:
@@ -82,17 +80,26 @@ class Assembly:
             make_policy=self._policy,
         )
         driver = self._plugins.create("backends", hook, settings.backend, request, wanted)
-        if driver is None:
-            return None
-        if settings.core.eviction is not None and not self._policy_made:
-            raise self._refuse(f"backend {settings.backend!r} evicts by no policy: remove the option 'eviction'")
-        capabilities = driver.capabilities
-        if capabilities.shared and not capabilities.swap and settings.core.fence != "process":
-            raise self._refuse(
-                f"backend {settings.backend!r} is shared, but can't compare and swap: an invalidation of one process could be "
-                "overwritten by a load of another. Write fence = \"process\" if only one process writes"
-            )
+        problem = None if driver is None else self._misfit(driver.capabilities)
+        if problem is not None:
+            if isinstance(driver, Backend):
+                driver.close()
+            raise self._refuse(f"backend {settings.backend!r} {problem}")
         return driver
+
+    def _misfit(self, capabilities: Capabilities) -> str | None:
+        """Why a driver doesn't go together with the settings; None if it does."""
+        core = self.settings.core
+        if core.eviction is not None and not self._policy_made:
+            return "evicts by no policy: remove the option 'eviction'"
+        if core.serializer != DEFAULT_SERIALIZER and capabilities.stores == "objects":
+            return "keeps objects as they are: remove the option 'serializer'"
+        if capabilities.shared and not capabilities.swap and core.fence != "process":
+            return (
+                "is shared, but can't compare and swap: an invalidation of one process could be overwritten by a load "
+                'of another. Write fence = "process" if only one process writes'
+            )
+        return None
 
     def _store(self, driver: AnyBackend | AnyAsyncBackend | None) -> Store:
         settings, core = self.settings, self.settings.core
@@ -117,10 +124,6 @@ class Assembly:
     def _codec(self, driver: AnyBackend | AnyAsyncBackend) -> Codec:
         stages = self.settings.core.serializer
         if driver.capabilities.stores == "objects":
-            if stages != _DEFAULT_SERIALIZER:
-                raise self._refuse(
-                    f"backend {self.settings.backend!r} keeps objects as they are: remove the option 'serializer'"
-                )
             return ObjectCodec()
         made = [self._stage(dict(stage)) for stage in stages]
         names = [stage["name"] for stage in stages]

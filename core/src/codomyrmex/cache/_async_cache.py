@@ -1,7 +1,8 @@
 """`AsyncCache` and `AsyncNamespacedCache`: the asynchronous view.
 
-Method for method the twin of `_cache.py`: the same steps, awaited. Each call of the driver is made in one of three ways: awaited on
-a driver that is asynchronous itself, inline on one that never blocks, in a worker thread on one that does.
+Method for method the twin of `_cache.py`: the same steps, awaited. Each call of the driver is made in one of three
+ways: awaited on a driver that is asynchronous itself, inline on one that never blocks, in a worker thread on one that
+does.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, cast, overload
 
 from ._async_steps import Perform, arun, in_thread, inline, native
 from ._direct import direct_paths
@@ -21,7 +22,6 @@ from ._lookup import Lookup
 from ._reads import Reads
 from ._removals import Removals
 from ._stats import CacheStats
-from ._steps import Steps
 from ._store import Store
 from ._ttl import Ttl, TTLManager
 from ._writes import Writes
@@ -51,8 +51,8 @@ def performer(driver: AnyBackend | AnyAsyncBackend) -> Perform:
 class AsyncCache(Generic[V]):
     """One cache for coroutines; names and meanings are those of `Cache`, whose methods say more.
 
-    It may be used from several event loops. Where `Cache` has ``cache[key]``, this has ``await cache[key]``; item assignment,
-    deletion and ``in`` can't be awaited, so they are `set`, `delete` and `exists` here.
+    It may be used from several event loops. Where `Cache` has ``cache[key]``, this has ``await cache[key]``; item
+    assignment, deletion and ``in`` can't be awaited, so they are `set`, `delete` and `exists` here.
     """
 
     def __init__(self, store: Store, driver: AnyBackend | AnyAsyncBackend, namespace: str = "") -> None:
@@ -67,10 +67,11 @@ class AsyncCache(Generic[V]):
         self._removals = Removals(lookup, self._reads, namespace)
         if isinstance(driver, AsyncBackend):
             return
+        mine, base = cast(Any, type(self)), cast(Any, AsyncCache)
         get, set_ = direct_paths(store, driver, self._reads, self._writes, namespace)
-        if get is not None and type(self).get is AsyncCache.get:
+        if get is not None and mine.get is base.get:
             vars(self)["get"] = _awaited_get(get)
-        if set_ is not None and type(self).set is AsyncCache.set:
+        if set_ is not None and mine.set is base.set:
             vars(self)["set"] = _awaited_set(set_)
 
     @property
@@ -217,7 +218,7 @@ class AsyncCache(Generic[V]):
             await self._perform(self._driver.close)
 
     async def __getitem__(self, key: str) -> V:
-        return await arun(self._reads.getitem(key), self._perform)  # type: ignore[no-any-return]
+        return await arun(self._reads.getitem(key), self._perform)
 
     async def __aenter__(self) -> AsyncCache[V]:
         return self

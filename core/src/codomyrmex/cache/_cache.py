@@ -1,8 +1,8 @@
 """`Cache` and `NamespacedCache`: the synchronous view.
 
 Every method hands the steps of an operation to `run`. What an operation does stands in `_reads.py`, `_writes.py` and
-`_removals.py`; what one item goes through, in `Reads.get`. If the driver has a read and write path of its own, it takes the place of
-`get` and `set` (`_direct.py`).
+`_removals.py`; what one item goes through, in `Reads.get`. If the driver has a read and write path of its own, it
+takes the place of `get` and `set` (`_direct.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, cast, overload
 
 from ._direct import direct_paths
 from ._driver import AnyBackend
@@ -33,9 +33,9 @@ D = TypeVar("D")
 class Cache(Generic[V]):
     """One cache, as ``get_cache`` or a `CacheManager` returns it; safe to use from many threads.
 
-    Keys are non-empty texts. A ttl is given in seconds, as a ``timedelta`` or as text (``"5m"``); None means the cache's
-    default, inf no expiry. Every method raises `CacheKeyError` for an unusable key and, unless the cache degrades,
-    `CacheConnectionError` if the backend fails.
+    Keys are non-empty texts. A ttl is given in seconds, as a ``timedelta`` or as text (``"5m"``); None means the
+    cache's default, inf no expiry. Every method raises `CacheKeyError` for an unusable key and, unless the cache
+    degrades, `CacheConnectionError` if the backend fails.
     """
 
     def __init__(self, store: Store, driver: AnyBackend, namespace: str = "") -> None:
@@ -48,10 +48,11 @@ class Cache(Generic[V]):
         self._writes = Writes(lookup, self._reads)
         self._removals = Removals(lookup, self._reads, namespace)
         # A subclass that overrides a method keeps its own.
+        mine, base = cast(Any, type(self)), cast(Any, Cache)
         get, set_ = direct_paths(store, driver, self._reads, self._writes, namespace)
-        if get is not None and type(self).get is Cache.get:
+        if get is not None and mine.get is base.get:
             vars(self)["get"] = get
-        if set_ is not None and type(self).set is Cache.set:
+        if set_ is not None and mine.set is base.set:
             vars(self)["set"] = set_
 
     @property
@@ -134,7 +135,7 @@ class Cache(Generic[V]):
         return run(self._writes.add(key, value, ttl, tags=tags, stale_for=stale_for))
 
     def incr(self, key: str, delta: int = 1, *, initial: int = 0, ttl: Ttl | None = None) -> int:
-        """Add ``delta`` to the int under ``key``, atomically, and return the sum.
+        """Add ``delta`` to the int under ``key``, atomically, and return the sum; False from a cache that degrades.
 
         Args:
             key: Its key.
@@ -176,7 +177,10 @@ class Cache(Generic[V]):
         return run(self._removals.delete_many(keys))
 
     def delete_pattern(self, glob: str) -> int:
-        """Remove the entries of this cache or namespace whose key matches ``glob`` (``*``, ``?``, ``[abc]``); how many there were."""
+        """Remove the entries of this cache or namespace whose key matches ``glob``; how many there were.
+
+        In a glob ``*``, ``?``, ``[abc]`` and ``[!abc]`` are special; it has to match the whole key. See `delete`.
+        """
         return run(self._removals.delete_pattern(glob))
 
     @overload

@@ -23,8 +23,8 @@ def _since_boot() -> float:
 def machine_clock() -> float:
     """Seconds since the epoch, for stores that outlive their process or are shared by processes of a machine.
 
-    Anchored to the wall clock once per process and carried on by the boot clock, so that a jump of the wall clock prolongs
-    nothing inside a process.
+    Anchored to the wall clock once per process and carried on by the boot clock, so that a jump of the wall clock
+    prolongs nothing inside a process.
     """
     global _anchor
     if _anchor is None:

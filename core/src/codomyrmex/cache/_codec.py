@@ -1,9 +1,9 @@
 """Between a `Record` and what the driver stores.
 
 For drivers of objects that is the record itself. For drivers of bytes it is the layout of `_record.py`; this module
-writes it, and reads it back without trusting anything: every part has a checksum seeded with cache name and key, so that
-bytes that were cut, flipped, moved to another key or written by an unknown version are recognised before any decoder
-sees them. There is one decoder per cache, never a second try with another.
+writes it, and reads it back without trusting anything: every part has a checksum seeded with cache name and key, so
+that bytes that were cut, flipped, moved to another key or written by an unknown version are recognised before any
+decoder sees them. There is one decoder per cache, never a second try with another.
 """
 
 from __future__ import annotations
@@ -42,23 +42,32 @@ class Unreadable(Exception):
 class Codec(Protocol):
     """What the core asks of either kind."""
 
+    name: str
+    """Names of the pipeline's stages; ``none`` for objects."""
+
     def encode(self, key: str, record: Record) -> Any:
         """What to store for a record whose value is the user's."""
+        ...
 
     def header(self, key: str, record: Record) -> Any:
         """What to give a `swap` with ``header_only``."""
+        ...
 
     def decode(self, key: str, stored: Any) -> Record:
         """The record, its value still undecoded; from a head alone, without value. Raises `Unreadable`."""
+        ...
 
     def value(self, key: str, record: Record) -> Any:
         """The user's value. Raises `Unreadable`."""
+        ...
 
     def raw(self, key: str, record: Record) -> Any:
         """What to store for a record of the cache's own, whose value is bytes."""
+        ...
 
     def raw_value(self, key: str, record: Record) -> bytes:
         """The bytes of such a record. Raises `Unreadable`."""
+        ...
 
 
 class ObjectCodec:
@@ -183,9 +192,7 @@ def _parse(context: bytes, stored: bytes) -> Record:
     version = stored[Field.VERSION.value]
     if stored[0] != FORMAT:
         raise Unreadable(f"format {stored[0]} is unknown to this version, which reads {FORMAT}", version)
-    (_, flags, _, annex_length, _, fresh, kept, ttl, lease, lease_until, cost, checksum) = HEADER.unpack_from(
-        stored
-    )
+    (_, flags, _, annex_length, _, fresh, kept, ttl, lease, lease_until, cost, checksum) = HEADER.unpack_from(stored)
     if checksum != crc32(stored[: HEADER_SIZE - _CHECKSUM.size], crc32(context)):
         raise Unreadable("the header is damaged, or belongs to another key", version)
     if math.isnan(fresh) or math.isnan(kept) or math.isnan(ttl):
@@ -224,7 +231,7 @@ def _parse_annex(context: bytes, annex: bytes, length: int, version: Version) ->
         raise Unreadable("the tags are damaged, or belong to another key", version)
     count, size = _SHORT.unpack_from(body)[0], _SHORT.unpack_from(body, 2)[0]
     token, at = body[4 : 4 + size], 4 + size
-    tags = []
+    tags: list[tuple[str, bytes]] = []
     for _ in range(count):
         end = at + 2 + _SHORT.unpack_from(body, at)[0]
         tags.append((body[at + 2 : end].decode(), body[end : end + _TOKEN_SIZE]))

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from . import options as _options
 from ._keys import check_cache_name
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
 DEFAULT_BACKEND: Final = "in_memory"
+DEFAULT_SERIALIZER: Final[tuple[Mapping[str, Any], ...]] = ({"name": "msgpack"},)
 FILE_VARIABLE: Final = "CODOMYRMEX_CACHE_CONFIG"
 _OPTION_VARIABLE = "CODOMYRMEX_CACHE__"
 _ALLOW_VARIABLE = "CODOMYRMEX_CACHE_ALLOW"
@@ -39,10 +40,10 @@ class CacheOptions:
     stale_for: float | None = option(
         None, kind="duration", optional=True, help="How long values are kept as a fallback after their ttl."
     )
-    serializer: tuple[dict[str, Any], ...] = option(
-        ({"name": "msgpack"},), kind="plugins", help="How a backend that stores bytes writes values: names of stages."
+    serializer: tuple[Mapping[str, Any], ...] = option(
+        DEFAULT_SERIALIZER, kind="plugins", help="How a backend that stores bytes writes values: names of stages."
     )
-    eviction: dict[str, Any] | None = option(
+    eviction: Mapping[str, Any] | None = option(
         None, kind="plugin", help="Eviction policy of a bounded backend, which chooses one itself if none is named."
     )
     on_error: Literal["raise", "degrade"] = option(
@@ -105,13 +106,13 @@ class Config:
         environ: The environment that overrides it.
     """
 
-    caches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    caches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
     exporters: tuple[str, ...] = ()
     enabled: tuple[str, ...] = ()
     gate: Gate = field(default_factory=Gate)
     source: str = "the config"
-    environ: Mapping[str, str] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def settings(self, name: str, given: Mapping[str, Any]) -> Settings:
         """Settings of the cache ``name``: its table or the defaults, then the environment, then ``given``.
@@ -176,7 +177,9 @@ def read_config(config: Mapping[str, Any] | str | os.PathLike[str] | None, envir
         _table(caches, name, f"{source}, caches")
     plugins = _table(config, "plugins", source)
     if unknown := set(plugins) - {"allow", "block", "enable"}:
-        raise CacheConfigError(f"{source}: unknown option {sorted(unknown)[0]!r} in plugins; allowed: allow, block, enable")
+        raise CacheConfigError(
+            f"{source}: unknown option {sorted(unknown)[0]!r} in plugins; allowed: allow, block, enable"
+        )
     allow, block = _names(plugins, "allow", source), _names(plugins, "block", source)
     said_allow = _said(allow, source) | _said(_split(environ.get(_ALLOW_VARIABLE)), _ALLOW_VARIABLE)
     said_block = _said(block, source) | _said(_split(environ.get(_BLOCK_VARIABLE)), _BLOCK_VARIABLE)
@@ -203,10 +206,10 @@ def _read_file(path: str) -> Mapping[str, Any]:
         raise CacheConfigError(f"the config {path} is no TOML: {error}") from error
     if os.path.basename(path) != "pyproject.toml":
         return content
-    section: Any = content
+    section: Mapping[str, Any] | None = content
     for part in ("tool", "codomyrmex", "cache"):
-        section = section.get(part) if isinstance(section, Mapping) else None
-    if not isinstance(section, Mapping):
+        section = _mapping(section.get(part)) if section is not None else None
+    if section is None:
         raise CacheConfigError(f"the config {path} has no section [tool.codomyrmex.cache]")
     return section
 
@@ -227,17 +230,23 @@ def _split_url(text: str, where: str) -> tuple[str, SplitResult, dict[str, str]]
 
 
 def _table(parent: Mapping[str, Any], name: str, source: str) -> Mapping[str, Any]:
-    table = parent.get(name, {})
-    if not isinstance(table, Mapping):
-        raise CacheConfigError(f"{source}: {name} must be a table of options, got a {type(table).__name__}")
+    table = _mapping(parent.get(name, {}))
+    if table is None:
+        kind = type(parent[name]).__name__
+        raise CacheConfigError(f"{source}: {name} must be a table of options, got a {kind}")
     return table
 
 
+def _mapping(value: object) -> Mapping[str, Any] | None:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else None
+
+
 def _names(parent: Mapping[str, Any], name: str, source: str) -> tuple[str, ...]:
-    value = parent.get(name, ())
-    if not isinstance(value, (list, tuple)) or not all(isinstance(one, str) for one in value):
+    value: Any = parent.get(name, ())
+    names: list[Any] = list(cast("list[Any]", value)) if isinstance(value, (list, tuple)) else [None]
+    if not all(isinstance(one, str) for one in names):
         raise CacheConfigError(f"{source}: {name} must be a list of names")
-    return tuple(value)
+    return tuple(names)
 
 
 def _split(text: str | None) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """A driver's own read and write path, ready to stand in for a view's `get` and `set`.
 
-It makes no difference but speed. Reading directly needs a cache that doesn't slide; writing directly, lifetimes that are no
-more than now plus ttl. What the driver's path doesn't serve itself comes back to the general one.
+It makes no difference but speed. Reading directly needs a cache that doesn't slide; writing directly, lifetimes that
+are no more than now plus ttl. What the driver's path doesn't serve itself comes back to the general one.
 """
 
 from __future__ import annotations

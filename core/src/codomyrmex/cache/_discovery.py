@@ -1,7 +1,7 @@
 """Which plugins are installed, from the metadata of distributions; nothing is imported here.
 
-One table per process, built when somebody first asks. It keeps a list per name, so that two distributions that claim one name are
-both seen.
+One table per process, built when somebody first asks. It keeps a list per name, so that two distributions that claim
+one name are both seen.
 """
 
 from __future__ import annotations
@@ -62,22 +62,26 @@ def refresh() -> None:
 
 def is_editable(distribution: str) -> bool | None:
     """Whether ``distribution`` is installed in editable form; None if it is not known."""
-    import importlib_metadata
-
+    metadata = _metadata()
     try:
-        text = importlib_metadata.distribution(distribution).read_text("direct_url.json")
+        text = metadata.distribution(distribution).read_text("direct_url.json")
         origin: dict[str, Any] = json.loads(text) if text else {}
-    except (importlib_metadata.PackageNotFoundError, ValueError):
+    except (metadata.PackageNotFoundError, ValueError):
         return None
     return bool(origin.get("dir_info", {}).get("editable", False))
 
 
-def _scan() -> dict[tuple[Kind, str], tuple[Found, ...]]:
+def _metadata() -> Any:
     import importlib_metadata  # only now: importing it costs more than the scan
 
+    return importlib_metadata
+
+
+def _scan() -> dict[tuple[Kind, str], tuple[Found, ...]]:
+    metadata = _metadata()
     table: dict[tuple[Kind, str], tuple[Found, ...]] = {}
     groups: dict[str, Kind] = {_GROUP + kind: kind for kind in KINDS}
-    for entry in importlib_metadata.entry_points():
+    for entry in metadata.entry_points():
         kind = groups.get(entry.group)
         if kind is None or entry.dist is None:
             continue

@@ -21,9 +21,10 @@ from . import _defaults
 from ._clocks import Clock
 from ._record import Field, Record, Version
 from ._stats import Counter
-from ._steps import run
+from ._steps import Steps, run
 
 S = TypeVar("S", bytes, Record)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +108,8 @@ class DirectPort:
 class Direct(NamedTuple):
     """A driver's own read and write path, bound on the cache in place of its methods.
 
-    Both have the signature of `Cache.get` and `Cache.set`, serve and count the plain cases themselves and hand everything
-    else (invalid keys, tags, stale entries) to the port's general path.
+    Both have the signature of `Cache.get` and `Cache.set`, serve and count the plain cases themselves and hand
+    everything else (invalid keys, tags, stale entries) to the port's general path.
     """
 
     get: Callable[..., Any]
@@ -124,7 +125,7 @@ class _Described:
     """The clock by which the records' times are judged, in seconds; the request's injected clock if it has one."""
 
     def usage(self) -> Usage:
-        """Entries and bytes, from what the driver knows already: never I/O that can wait, in the asynchronous class too."""
+        """Entries and bytes as far as the driver knows them already; never waits, in the asynchronous class neither."""
         return Usage()
 
     def leader_alive(self, lease: bytes) -> bool:
@@ -164,9 +165,7 @@ class Backend(_Described, ABC, Generic[S]):
         """Release everything; a second call does nothing."""
 
     @abstractmethod
-    def swap(
-        self, key: str, field: Field, expected: Version | None, new: S | None, header_only: bool = False
-    ) -> bool:
+    def swap(self, key: str, field: Field, expected: Version | None, new: S | None, header_only: bool = False) -> bool:
         """Replace the record of ``key`` if ``field`` of it equals ``expected``, atomically; whether it did.
 
         Args:
@@ -210,7 +209,7 @@ class Backend(_Described, ABC, Generic[S]):
         self.get_many(("\0ping",))
 
     def wait(self, key: str, lease: bytes, timeout: float) -> None:
-        """Return when ``lease`` may be gone from the record of ``key``, or after ``timeout`` seconds; earlier is allowed."""
+        """Return when ``lease`` may be gone from ``key``'s record, or after ``timeout`` seconds; earlier is allowed."""
         return run(_defaults.wait(timeout))
 
     def direct(self, port: DirectPort) -> Direct:
@@ -280,7 +279,7 @@ class AsyncBackend(_Described, ABC, Generic[S]):
         return await _arun(_defaults.wait(timeout))
 
 
-async def _arun(steps: Any) -> Any:
+async def _arun(steps: Steps[T]) -> T:
     from ._async_steps import arun, native
 
     return await arun(steps, native)

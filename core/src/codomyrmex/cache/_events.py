@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any, TypeAlias
 
 
-class Cause(str, Enum):
+class Cause(StrEnum):
     """Why an entry was removed."""
 
     CAPACITY = "capacity"

@@ -20,6 +20,7 @@ class HasStore(Protocol):
     @property
     def store(self) -> Store:
         """The cache's shared parts."""
+        ...
 
 
 S = TypeVar("S", bound=HasStore)
@@ -27,7 +28,7 @@ Operation = Callable[Concatenate[S, P], Steps[T]]
 
 
 def degrades(to: Callable[..., T]) -> Callable[[Operation[S, P, T]], Operation[S, P, T]]:
-    """For reads and writes: count a failure, then raise it, or return ``to(...)`` if the cache is to go on without a backend.
+    """For reads and writes: count a failure, then raise it, or return ``to(...)`` in a cache that degrades.
 
     Args:
         to: Called with the operation's owner and arguments.
@@ -54,7 +55,7 @@ def degrades(to: Callable[..., T]) -> Callable[[Operation[S, P, T]], Operation[S
 
 
 def never_silent(operation: Operation[S, P, T]) -> Operation[S, P, T]:
-    """For invalidations: a failure is counted and raised as `CacheInvalidationError`, whatever the cache's ``on_error``."""
+    """For invalidations: count a failure and raise it as `CacheInvalidationError`, whatever ``on_error`` says."""
 
     @wraps(operation)
     def steps(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Steps[T]:

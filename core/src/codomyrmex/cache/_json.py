@@ -38,7 +38,7 @@ def _check(value: Any) -> None:
     for _ in range(_DEPTH):
         below: list[Any] = []
         for item in level:
-            kind = type(item)
+            kind: Any = type(item)
             if kind is list:
                 below += item
             elif kind is dict:

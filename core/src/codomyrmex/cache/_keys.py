@@ -19,8 +19,8 @@ _SHOWN = 80
 class Keys:
     """The storage keys of one cache.
 
-    A user's key is kept under the cache's prefix, which is empty in a store that no other cache can reach. The cache's own
-    records begin with NUL, as no user's key may: nothing that a user asks for can reach them.
+    A user's key is kept under the cache's prefix, which is empty in a store that no other cache can reach. The
+    cache's own records begin with NUL, as no user's key may: nothing that a user asks for can reach them.
 
     Args:
         cache: The cache's name.
@@ -91,9 +91,7 @@ def check_cache_name(name: object) -> str:
         CacheConfigError: It is no str of letters, digits, dots, underscores and hyphens.
     """
     if not isinstance(name, str) or not _CACHE_NAME.fullmatch(name):
-        raise CacheConfigError(
-            f"a cache name is made of letters, digits, '.', '_' and '-'; got {name!r:.80}"
-        )
+        raise CacheConfigError(f"a cache name is made of letters, digits, '.', '_' and '-'; got {name!r:.80}")
     return name
 
 
@@ -111,7 +109,7 @@ def check_namespace(namespace: object) -> str:
 
 @lru_cache(maxsize=256)
 def glob_pattern(glob: str) -> re.Pattern[str]:
-    """``glob`` as a pattern for a whole key: ``*``, ``?``, ``[abc]``, ``[!abc]``; every other character stands for itself."""
+    """``glob`` as a pattern for a whole key; special are only ``*``, ``?``, ``[abc]`` and ``[!abc]``."""
     import fnmatch
 
     return re.compile(fnmatch.translate(glob))

@@ -1,7 +1,7 @@
 """Locks that every user of the store sees: a record of the cache's own, held for a time.
 
-Like every lease it ends by itself: a holder that was away for too long may find that somebody else has taken over. The holder
-is told at the end, and may ask before.
+Like every lease it ends by itself: a holder that was away for too long may find that somebody else has taken over.
+The holder is told at the end, and may ask before.
 """
 
 from __future__ import annotations
@@ -77,9 +77,7 @@ class LockSteps:
         """Start the lock's time again; raises `CacheError` if it is lost."""
         seen = yield from self._lookup.see(self._key)
         token = self._store.token()
-        if seen.version != self._token or not (
-            yield from self._lookup.replace(self._key, seen, self._record(token))
-        ):
+        if seen.version != self._token or not (yield from self._lookup.replace(self._key, seen, self._record(token))):
             raise self._lost()
         self._token = token
 
@@ -107,7 +105,8 @@ class LockSteps:
 class Lock:
     """A held lock, as ``with cache.lock(...) as lock`` gives it.
 
-    Leaving the block gives it back, and raises `CacheError` if it was lost meanwhile and the block itself raised nothing.
+    Leaving the block gives it back, and raises `CacheError` if it was lost meanwhile and the block itself raised
+    nothing.
     """
 
     def __init__(self, steps: LockSteps) -> None:

@@ -113,7 +113,8 @@ class Lookup:
             yield self.driver.remove, (key,)
         if seen.version is None and new is None:
             return True
-        return (yield self.driver.swap, (key, Field.VERSION, seen.version, new, header_only))
+        swapped: bool = yield self.driver.swap, (key, Field.VERSION, seen.version, new, header_only)
+        return swapped
 
     def _decode(self, key: str, stored: Any) -> Seen:
         try:

@@ -36,7 +36,8 @@ class CacheManager:
     """Makes caches by name and keeps them until it is closed.
 
     Args:
-        config: A mapping, or the path of a TOML file (its own, or a pyproject.toml with ``[tool.codomyrmex.cache]``); None for the
+        config: A mapping, or the path of a TOML file (its own, or a pyproject.toml with ``[tool.codomyrmex.cache]``);
+            None for the
             file that the environment variable ``CODOMYRMEX_CACHE_CONFIG`` names, or for no config at all.
         clock: Returns seconds; replaces the clocks of all drivers, for tests.
         environ: Replaces the process's environment.
@@ -97,7 +98,7 @@ class CacheManager:
         return sorted({*self._open, *self._config.caches})
 
     def remove_cache(self, name: str) -> bool:
-        """Close the cache called ``name`` and forget it; False if it is not open. A persistent store keeps its entries."""
+        """Close the cache called ``name`` and forget it, but not what a persistent store keeps; False if not open."""
         with self._lock:
             opened = self._open.pop(name, None)
         if opened is None:
@@ -141,14 +142,11 @@ class CacheManager:
 
     def stats(self) -> dict[str, CacheStats]:
         """A snapshot of every open cache, by name."""
-        return {
-            name: (opened.cache or opened.async_cache).stats
-            for name, opened in list(self._open.items())
-            if opened.cache is not None or opened.async_cache is not None
-        }
+        views = {name: opened.cache or opened.async_cache for name, opened in list(self._open.items())}
+        return {name: view.stats for name, view in views.items() if view is not None}
 
     def export_stats(self) -> None:
-        """Hand a snapshot of every open cache to the exporters that the config switches on; one that fails is logged once."""
+        """Hand `stats` to the exporters that the config switches on; one that fails is logged, once per outage."""
         snapshots = self.stats()
         for name in self._config.exporters:
             try:

@@ -1,7 +1,7 @@
 """The serializer ``pickle``: any picklable object, signed, for those who hold the key.
 
-Unpickling bytes from a stranger runs the stranger's code. So every value carries an HMAC-SHA256 over cache name, key and
-pickle, and nothing is unpickled before it verifies. The algorithm is fixed here, not named by the stored bytes.
+Unpickling bytes from a stranger runs the stranger's code. So every value carries an HMAC-SHA256 over cache name, key
+and pickle, and nothing is unpickled before it verifies. The algorithm is fixed here, not named by the stored bytes.
 """
 
 from __future__ import annotations

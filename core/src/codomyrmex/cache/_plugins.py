@@ -1,7 +1,7 @@
 """Loading plugins and calling their hooks.
 
-The plugin that is asked for by name is the only one that is imported and asked; a wrapper of an enabled plugin may decorate
-what it returns. Find, import and register are one step under one lock.
+The plugin that is asked for by name is the only one that is imported and asked; a wrapper of an enabled plugin may
+decorate what it returns. Find, import and register are one step under one lock.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Gate:
 
     def refusal(self, name: str, distribution: str | None) -> str | None:
         """Why a plugin may not be imported; None if it may. The core's own need no permission."""
-        for said in (name, distribution):
+        for said in (name, distribution or name):
             if self.block and said in self.block:
                 return f"it is blocked in {self.block[said]}"
         if self.allow is None or distribution == CORE or name in self.allow or distribution in self.allow:
@@ -87,7 +87,7 @@ class PluginInfo:
         detail: Why, for the last three.
     """
 
-    kind: str
+    kind: Kind
     name: str
     distribution: str | None
     version: str | None
@@ -120,7 +120,7 @@ class Plugins:
         with _lock:
             if (refusal := self._gate.refusal(name, None)) is not None:
                 raise CachePluginError(f"plugin {name!r} can't be registered: {refusal}")
-            kinds = {kind for hook, kind in _HOOK_OF.items() if self._implements(plugin, hook)}
+            kinds: set[Kind] = {kind for hook, kind in _HOOK_OF.items() if self._implements(plugin, hook)}
             if any(_marked(plugin, hook) for hook in _HOOK_OF):
                 kinds.add("plugins")  # wrappers may be all it has
             if not kinds:
@@ -187,9 +187,7 @@ class Plugins:
                 raise
             except Exception as error:
                 self._failed[kind, name] = f"{type(error).__name__}: {error}"
-                raise CachePluginError(
-                    f"{what} can't be imported: {type(error).__name__}: {error}"
-                ) from error
+                raise CachePluginError(f"{what} can't be imported: {type(error).__name__}: {error}") from error
             self._failed.pop((kind, name), None)
             self._loaded[kind, name] = plugin
             return plugin
@@ -197,7 +195,7 @@ class Plugins:
     def listeners(self) -> tuple[tuple[str, Callable[[Removal], None]], ...]:
         """The ``on_evict`` functions of the enabled plugins, with their plugins' names."""
         enabled = self._enabled_plugins()
-        found = []
+        found: list[tuple[str, Callable[[Removal], None]]] = []
         for implementation in self._manager.hook.on_evict.get_hookimpls():
             if implementation.plugin in enabled and not (implementation.wrapper or implementation.hookwrapper):
                 found.append((implementation.plugin_name, _taking_event(implementation)))
@@ -211,7 +209,7 @@ class Plugins:
 
     def info(self) -> list[PluginInfo]:
         """Every plugin that is installed or registered."""
-        rows = []
+        rows: list[PluginInfo] = []
         with _lock:
             for (kind, name), several in sorted(_discovery.installed().items()):
                 rows += [self._info(kind, name, found, several) for found in several]
@@ -228,7 +226,7 @@ class Plugins:
                         state="registered",
                     )
                 )
-        return sorted(rows, key=lambda row: (KINDS.index(row.kind), row.name))  # type: ignore[arg-type]
+        return sorted(rows, key=lambda row: (KINDS.index(row.kind), row.name))
 
     def _info(self, kind: Kind, name: str, found: Found, several: Sequence[Found]) -> PluginInfo:
         state, detail = "installed", ""
@@ -272,9 +270,7 @@ class Plugins:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         package = _PUBLISHED.get((kind, name))
         install = f" To install it: pip install {package}" if package else ""
-        raise CachePluginError(
-            f"there is no {noun} {name!r}; installed: {', '.join(names) or 'none'}.{hint}{install}"
-        )
+        raise CachePluginError(f"there is no {noun} {name!r}; installed: {', '.join(names) or 'none'}.{hint}{install}")
 
     def _admit(self, plugin: object, name: str, what: str) -> None:
         """Check the plugin's version and hooks, and register it with pluggy."""

@@ -27,8 +27,8 @@ class Fifo(EvictionPolicy):
 class Lru(EvictionPolicy):
     """Removes the entry whose last use is longest ago; a store on disk knows the last use only roughly.
 
-    A hit moves nothing: an entry keeps the rank of its last placing, and takes that of its last use when its turn comes.
-    The order of eviction is that of a list in which every hit moves its entry to the back.
+    A hit moves nothing: an entry keeps the rank of its last placing, and takes that of its last use when its turn
+    comes. The order of eviction is that of a list in which every hit moves its entry to the back.
     """
 
     queues = (Queue("main", order="rank"),)

@@ -5,8 +5,8 @@
         cache_clock.advance(11)
         assert cache.get("key") is None
 
-The ini option ``cache_backends`` names the backends on which tests with these fixtures run; each test runs once on every one of them.
-Apart from `testing` because pytest loads it in every project, and the kit brings hypothesis.
+The ini option ``cache_backends`` names the backends on which tests with these fixtures run; each test runs once on
+every one of them. Apart from `testing` because pytest loads it in every project, and the kit brings hypothesis.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """Reading and looking: get, get_many, exists, ttl, keys, explain.
 
-`Reads.get` is the way of one item from top to bottom: key, backend, codec, lifetime, tags (all in `Lookup.see`), value, statistics.
+`Reads.get` is the way of one item from top to bottom: key, backend, codec, lifetime, tags (all in `Lookup.see`),
+value, statistics.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from ._codec import Unreadable
@@ -68,7 +70,7 @@ class Reads:
         """Those found; counted."""
         wanted = self.storages(keys)
         seen = yield from self._lookup.see_many(tuple(wanted))
-        values = {}
+        values: dict[str, Any] = {}
         for storage, key in wanted.items():
             served, value = self._lookup.value(storage, seen[storage]) if storage in seen else (False, None)
             if served:
@@ -103,6 +105,12 @@ class Reads:
             f"cache {self.store.name!r}: {show(key)} is past its ttl", cache=self.store.name, key=key
         )
 
+    def _unknown(self, key: str) -> float | None:
+        return None
+
+    def _none_seen(self, prefix: str = "") -> list[str]:
+        return []
+
     @degrades(no)
     def exists(self, key: str) -> Steps[bool]:
         """Whether `get` would find it; not counted."""
@@ -110,7 +118,7 @@ class Reads:
         seen = yield from self._lookup.see(storage)
         return self._lookup.value(storage, seen)[0]
 
-    @degrades(lambda self, key: None)
+    @degrades(_unknown)
     def ttl(self, key: str) -> Steps[float | None]:
         """Seconds left; None if absent, inf for no expiry."""
         seen = yield from self._lookup.see(self.storage(key))
@@ -119,7 +127,7 @@ class Reads:
         until = seen.record.fresh_until
         return math.inf if until == math.inf else max(0.0, until - self.store.ttl.clock())
 
-    @degrades(lambda self, prefix="": [])
+    @degrades(_none_seen)
     def keys(self, prefix: str = "") -> Steps[list[str]]:
         """The user's keys of all fresh entries under ``prefix``."""
         start = self.store.keys.prefix + self._namespace
@@ -155,13 +163,11 @@ class Reads:
         record, ttl = seen.record, self.store.ttl
         if record is None or not ttl.sliding or not ttl.due(record, ttl.clock()):
             return
-        try:
+        with suppress(CacheError):
             yield from self.renew(storage, seen, record, record.ttl)
-        except CacheError:
-            pass
 
     def renew(self, storage: str, seen: Seen, record: Record, seconds: float) -> Steps[bool]:
-        """Give ``record`` a life of ``seconds`` from now, its running load undisturbed; False if it has changed meanwhile."""
+        """Give ``record`` ``seconds`` from now and leave its load undisturbed; False if it has changed meanwhile."""
         store = self.store
         times = store.ttl.renewed(record, seconds, store.ttl.clock())
         if record.tags and times.kept_until > record.kept_until:

@@ -1,7 +1,7 @@
 """The timer: one thread per process that purges expired entries nobody reads.
 
-It wakes once a second, takes a bounded slice from every store it watches, and ends when there is nothing left to watch. A forked
-child has no threads, so it starts its own.
+It wakes once a second, takes a bounded slice from every store it watches, and ends when there is nothing left to
+watch. A forked child has no threads, so it starts its own.
 """
 
 from __future__ import annotations
@@ -64,9 +64,8 @@ class Reaper:
                 if not drivers:
                     self._thread = None
                     return
-            for driver in drivers:
-                _purge(driver)
-            del drivers, driver  # nothing is kept alive by this thread's sleep
+            while drivers:  # emptied, so that this thread's sleep keeps nothing alive
+                _purge(drivers.pop())
 
 
 def _purge(driver: AnyBackend) -> None:

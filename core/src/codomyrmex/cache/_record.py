@@ -88,9 +88,7 @@ class Record:
 
     def with_times(self, version: Version, times: Times) -> Record:
         """A copy with another version and lifetime, for a `swap` with ``header_only``."""
-        return replace(
-            self, version=version, fresh_until=times.fresh_until, kept_until=times.kept_until, ttl=times.ttl
-        )
+        return replace(self, version=version, fresh_until=times.fresh_until, kept_until=times.kept_until, ttl=times.ttl)
 
 
 def head_of(stored: bytes) -> bytes:

@@ -6,7 +6,6 @@ never silent: it is raised as `CacheInvalidationError`.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -67,14 +66,15 @@ class Removals:
     def pop(self, key: str, default: Any = None) -> Steps[Any]:
         """The value of a fresh entry, which is removed, or the default."""
         storage = self._reads.storage(key)
-        for attempt in itertools.count():
+        attempt = 0
+        while True:
             yield from before(attempt)
+            attempt += 1
             seen = yield from self._lookup.see(storage)
             served, value = self._lookup.value(storage, seen)
             if (yield from self._lookup.replace(storage, seen, None)):
-                break
-        self.store.recorder.deletes.add(served)
-        return value if served else default
+                self.store.recorder.deletes.add(served)
+                return value if served else default
 
     @never_silent
     def invalidate_tags(self, *tags: str) -> Steps[None]:

@@ -32,7 +32,7 @@ class PluginRequest:
 
     name: str
     cache: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     known: tuple[str, ...] = ()
     """Options that the core has checked already, for error messages."""
 

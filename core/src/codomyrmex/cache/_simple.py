@@ -23,18 +23,23 @@ class SimpleStore(Protocol):
 
     def get(self, key: str) -> bytes | None:
         """Bytes under ``key``, or None."""
+        ...
 
     def set(self, key: str, data: bytes) -> None:
         """Store ``data`` in place of what was there."""
+        ...
 
     def delete(self, key: str) -> None:
         """Remove ``key`` if it is there."""
+        ...
 
     def keys(self, prefix: str) -> Iterable[str]:
         """All keys that begin with ``prefix``, in any order."""
+        ...
 
     def close(self) -> None:
         """Release everything."""
+        ...
 
 
 class SimpleBackend(Backend[bytes]):
@@ -65,7 +70,7 @@ class SimpleBackend(Backend[bytes]):
 
     def remove_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Two store calls per key."""
-        removed = {}
+        removed: dict[str, bytes] = {}
         for key in keys:
             with self._lock(key):
                 data = self._store.get(key)

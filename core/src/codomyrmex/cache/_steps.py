@@ -1,8 +1,9 @@
 """Operations as generators, and the loops that run them.
 
-An operation (`_reads.py`, `_writes.py`, `_removals.py`) is a generator that yields one call at a time, ``(function, arguments)``, and
-receives its result, or has its exception raised at the ``yield``. It decides; it never performs. `Cache` drives it
-with `run`, `AsyncCache` with `_async_steps.arun`, so both share every decision without sharing a line of I/O.
+An operation (`_reads.py`, `_writes.py`, `_removals.py`) is a generator that yields one call at a time, ``(function,
+arguments)``, and receives its result, or has its exception raised at the ``yield``. It decides; it never performs.
+`Cache` drives it with `run`, `AsyncCache` with `_async_steps.arun`, so both share every decision without sharing a
+line of I/O.
 """
 
 from __future__ import annotations

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ._codec import Codec
 from ._keys import Keys
 from ._stats import Recorder
 from ._ttl import TTLManager
 from .errors import CacheConnectionError, CacheError
+
+if TYPE_CHECKING:
+    import logging
 
 OnError: TypeAlias = Literal["raise", "degrade"]
 
@@ -89,7 +92,7 @@ def _random_bits() -> int:
     return random.getrandbits(64)
 
 
-def _logger():  # type: ignore[no-untyped-def]
+def _logger() -> logging.Logger:
     import logging  # costs as much as this whole package, and is needed for outages only
 
     return logging.getLogger("codomyrmex.cache")

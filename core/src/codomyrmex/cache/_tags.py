@@ -1,9 +1,9 @@
 """Tags: entries that die together when one of their tags is invalidated, however many there are.
 
 Every tag has a marker, a record of the cache's own that holds a random token. A tagged entry keeps the tokens that its
-tags had when it was written, and is served only while all of them still stand. Invalidating a tag writes a new token: one write,
-whatever carries the tag. A marker that is lost makes its entries misses; tokens are random, so nothing that is
-written later can make them live again.
+tags had when it was written, and is served only while all of them still stand. Invalidating a tag writes a new token:
+one write, whatever carries the tag. A marker that is lost makes its entries misses; tokens are random, so nothing
+that is written later can make them live again.
 
 A marker also says at which point of the cache's sequence of invalidations it was written, so that a load
 that learns its tags late can tell whether one of them was invalidated while it ran.
@@ -152,7 +152,8 @@ class TagOperations:
         if version is None and stored is not None:  # too short to have a version: no swap could compare it
             yield self._driver.remove, (key,)
         new = self._store.codec.raw(key, record)
-        return (yield self._driver.swap, (key, Field.VERSION, version, new))
+        swapped: bool = yield self._driver.swap, (key, Field.VERSION, version, new)
+        return swapped
 
     def _record(self, tag: str, content: bytes, until: float) -> Record:
         # Twice the time that is asked for: else every later entry would have to prolong its markers.

@@ -33,8 +33,8 @@ class State(Enum):
 def judge(record: Record, now: float) -> State:
     """What ``record`` is at ``now``.
 
-    An entry whose end is further away than the whole life it was given was written under a clock that has since been put
-    back. Its age is unknown, so it is over: otherwise it could live as long as the clock was wrong.
+    An entry whose end is further away than the whole life it was given was written under a clock that has since been
+    put back. Its age is unknown, so it is over: otherwise it could live as long as the clock was wrong.
     """
     if record.pending:
         return State.PENDING

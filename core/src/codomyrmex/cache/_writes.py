@@ -1,12 +1,11 @@
 """Writing: set, set_many, add, incr, touch, expire.
 
-Whatever depends on what is there reads it, decides, and swaps it by version. A swap that fails means that somebody was quicker:
-the operation starts again from what is there now.
+Whatever depends on what is there reads it, decides, and swaps it by version. A swap that fails means that somebody
+was quicker: the operation starts again from what is there now.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from ._steps import Steps, before
 from ._tags import check_tags
 from ._ttl import Ttl
 from .errors import CacheSerializationError
+
 
 class Writes:
     """Writing operations of one view.
@@ -72,8 +72,10 @@ class Writes:
     ) -> Steps[bool]:
         """Store only if absent; whether it did."""
         storage = self._reads.storage(key)
-        for attempt in itertools.count():
+        attempt = 0
+        while True:
             yield from before(attempt)
+            attempt += 1
             seen = yield from self._lookup.see(storage)
             if self._lookup.value(storage, seen)[0]:
                 return False
@@ -81,19 +83,23 @@ class Writes:
             tokens = yield from self._tokens(tags, times)
             new = self._encode(key, storage, value, times, tokens)
             if (yield from self._lookup.replace(storage, seen, new)):
-                break
-        self.store.recorder.sets.increment()
-        return True
+                self.store.recorder.sets.increment()
+                return True
 
-    @degrades(lambda self, key, delta=1, **_: None)
-    def incr(self, key: str, delta: int = 1, *, initial: int = 0, ttl: Ttl | None = None) -> Steps[int | None]:
-        """Add to an int, atomically; the new value (None only when degraded)."""
+    def _not_added(self, key: str, delta: int = 1, *, initial: int = 0, ttl: Ttl | None = None) -> int:
+        return False
+
+    @degrades(_not_added)
+    def incr(self, key: str, delta: int = 1, *, initial: int = 0, ttl: Ttl | None = None) -> Steps[int]:
+        """Add to an int, atomically; the new value (False when degraded)."""
         storage = self._reads.storage(key)
         for number in (delta, initial):
             if type(number) is not int:
                 raise CacheSerializationError(f"incr adds ints; got a {type(number).__name__}", key=key)
-        for attempt in itertools.count():
+        attempt = 0
+        while True:
             yield from before(attempt)
+            attempt += 1
             seen = yield from self._lookup.see(storage)
             served, value = self._lookup.value(storage, seen)
             if served and seen.record is not None:
@@ -107,37 +113,38 @@ class Writes:
                 tokens = seen.record.tags
             else:
                 value, times, tokens = initial, self.store.ttl.times(ttl), ()
-            value += delta
-            new = self._encode(key, storage, value, times, tokens)
+            total: int = value + delta
+            new = self._encode(key, storage, total, times, tokens)
             if (yield from self._lookup.replace(storage, seen, new)):
-                break
-        self.store.recorder.sets.increment()
-        return value  # type: ignore[no-any-return]
+                self.store.recorder.sets.increment()
+                return total
 
     @degrades(no)
     def touch(self, key: str, ttl: Ttl | None = None) -> Steps[bool]:
         """A new life; False if absent."""
         storage = self._reads.storage(key)
         _, _, seconds = self.store.ttl.times(ttl)
-        for attempt in itertools.count():
+        attempt = 0
+        while True:
             yield from before(attempt)
+            attempt += 1
             seen = yield from self._lookup.see(storage)
             if not self._lookup.value(storage, seen)[0] or seen.record is None:
                 return False
             if (yield from self._reads.renew(storage, seen, seen.record, seconds)):
-                break
-        return True
+                return True
 
     @never_silent
     def expire(self, key: str) -> Steps[bool]:
         """End the ttl now, keep the value as a fallback, and let no running load store; False if absent."""
         storage = self._reads.storage(key)
-        for attempt in itertools.count():
+        attempt = 0
+        while True:
             yield from before(attempt)
+            attempt += 1
             seen = yield from self._lookup.see(storage)
             if (yield from self._lookup.replace(storage, seen, *self._ended(storage, seen))):
-                break
-        return seen.found is Found.FRESH
+                return seen.found is Found.FRESH
 
     def _ended(self, storage: str, seen: Seen) -> tuple[Any, bool]:
         """What replaces an entry that ends now, and whether only its header does."""

@@ -1,9 +1,9 @@
 """Eviction policies: what to remove when a limit is reached.
 
 A policy decides; the store keeps. The store holds entries in the policy's queues, remembers hits as marks, and asks
-three questions: where does a new entry go (`admit`), which queue must give one up (`choose`), and what happens to the entry
-at the front of that queue (`judge`). Since order, marks and ghosts live in the store, one policy serves a dict in
-memory and a file shared by processes, and its order survives a restart there.
+three questions: where does a new entry go (`admit`), which queue must give one up (`choose`), and what happens to the
+entry at the front of that queue (`judge`). Since order, marks and ghosts live in the store, one policy serves a dict
+in memory and a file shared by processes, and its order survives a restart there.
 
     class Clock(EvictionPolicy):
         '''Second chance: an entry that was used since it was last looked at goes round once more.'''
@@ -63,22 +63,27 @@ class Entry(Protocol):
     @property
     def mark(self) -> int:
         """0 if not used since it was placed or last judged; else what `EvictionPolicy.marks` says."""
+        ...
 
     @property
     def size(self) -> int:
         """Bytes it counts for; 1 in a store that doesn't count bytes."""
+        ...
 
     @property
     def cost(self) -> float:
         """Seconds the value took to compute; 0.0 when unknown."""
+        ...
 
     @property
     def rank(self) -> float:
         """Its place in a queue ordered by rank."""
+        ...
 
     @property
     def queue(self) -> str:
         """The queue it is in."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +110,20 @@ class View(Protocol):
 
     def entries(self, queue: str) -> int:
         """How many entries (or ghosts) a queue holds."""
+        ...
 
     def bytes(self, queue: str) -> int:
         """How many bytes they count for."""
+        ...
 
     def stamp(self) -> int:
         """A number higher than every mark given so far: the rank of "used just now"."""
+        ...
 
     @property
     def capacity(self) -> int:
         """How many entries the store may hold; in a store bounded by bytes, how many it holds now."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +157,8 @@ class EvictionPolicy(ABC):
     queues: ClassVar[tuple[Queue, ...]] = (Queue("main"),)
     """The queues that the store keeps."""
     marks: ClassVar[Literal["use", "frequency", "recency"]] = "use"
-    """What a mark above zero says: that the entry was used, how often (up to 3), or when (a rank, comparable with `View.stamp`).
-    A store on disk may know the last two only roughly. Knowing less costs less on every hit."""
+    """What a mark above zero says: that the entry was used, how often (up to 3), or when (a rank, comparable with
+    `View.stamp`). A store on disk may know the last two only roughly. Knowing less costs less on every hit."""
 
     def admit(self, entry: Entry, ghost: Ghost | None, view: View) -> Move:
         """Where a new entry goes; ``ghost`` is what is remembered of its key."""

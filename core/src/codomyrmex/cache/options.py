@@ -16,7 +16,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from .errors import CacheConfigError
 
@@ -30,8 +30,8 @@ T = TypeVar("T")
 _DURATION_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
-_SIZE_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-_SIZE_UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+_DECIMAL_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_SIZE_UNITS = _DECIMAL_UNITS | {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 
@@ -49,8 +49,8 @@ def option(
     Args:
         default: Value when the option is not given; without one the option is required.
         kind: What is accepted and how it is converted: ``duration`` to seconds, ``size`` to bytes, ``count`` to a
-            positive int, ``fraction`` to a float from 0 to 1, ``path`` to a str with ``~`` expanded, ``object`` an object or its
-            ``"package.module:attribute"``, ``secret`` like ``text`` but never shown, or ``"env:NAME"``.
+            positive int, ``fraction`` to a float from 0 to 1, ``path`` to a str with ``~`` expanded, ``object`` an
+            object or its ``"package.module:attribute"``, ``secret`` like ``text`` but never shown, or ``"env:NAME"``.
         help: One line for people.
         choices: Allowed values of kind ``choice``.
         optional: None (in TOML: the word ``"none"``) is a value too, and means no limit.
@@ -136,9 +136,7 @@ def parse(
             except CacheConfigError as error:
                 raise CacheConfigError(f"{where}, option {name!r}: {error}", cache=cache) from error.__cause__
         elif field.default is dataclasses.MISSING:
-            raise CacheConfigError(
-                f"{where}: option {name!r} is required: {field.metadata['help']}", cache=cache
-            )
+            raise CacheConfigError(f"{where}: option {name!r} is required: {field.metadata['help']}", cache=cache)
     return schema(**values)
 
 
@@ -241,13 +239,11 @@ def _secret(value: object) -> object:
     return value if isinstance(value, (str, bytes)) and value else _REFUSED
 
 
-def _path(value: object) -> object:
+def _path(value: Any) -> object:
     import os
 
-    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
-        return _REFUSED
-    path = os.fspath(value)
-    return os.path.expanduser(path) if isinstance(path, str) and "\0" not in path else _REFUSED
+    path: object = os.fspath(value) if isinstance(value, str) or hasattr(value, "__fspath__") else None
+    return os.path.expanduser(path) if isinstance(path, str) and path and "\0" not in path else _REFUSED
 
 
 def _object(value: object) -> object:
@@ -267,14 +263,15 @@ def _object(value: object) -> object:
     return found
 
 
-def _plugin(value: object) -> object:
+def _plugin(value: Any) -> object:
     if isinstance(value, Mapping):
-        return dict(value) if isinstance(value.get("name"), str) else _REFUSED
+        table = dict(cast("Mapping[str, Any]", value))
+        return table if isinstance(table.get("name"), str) else _REFUSED
     return {"name": value} if isinstance(value, str) and value else _REFUSED
 
 
-def _plugins(value: object) -> object:
-    many = list(value) if isinstance(value, (list, tuple)) else [value]
+def _plugins(value: Any) -> object:
+    many: list[Any] = list(cast("list[Any]", value)) if isinstance(value, (list, tuple)) else [value]
     converted = [_plugin(one) for one in many]
     return tuple(converted) if converted and _REFUSED not in converted else _REFUSED
 

@@ -3,8 +3,8 @@
 A pipeline is one `Serializer`, which turns a value into bytes, and any number of `Transform` stages after it, such as
 compression, each of which turns bytes into bytes. ``serializer = ["json", "zstd"]`` names one in config.
 
-Every method receives ``context``, which names the cache and the key that the bytes belong to. A stage that authenticates
-includes it, so that bytes moved to another key don't verify; others ignore it.
+Every method receives ``context``, which names the cache and the key that the bytes belong to. A stage that
+authenticates includes it, so that bytes moved to another key don't verify; others ignore it.
 
 Rules for authors: a value that would not come back with the same type and content is refused with
 `CacheSerializationError`, never changed; reading must not be able to run code; errors never hold the value.

@@ -4,8 +4,8 @@ Entries stand in one dict. Reading takes no lock: a look-up, a comparison of tim
 entry does so under one lock, in steps that a reader may see half done (see `Node`). Listeners are called
 after unlocking.
 
-The lock is re-entrant because the garbage collector may run a stranger's ``__del__`` at any allocation, and that may use the cache.
-For the same reason a value that is replaced is held until the lock is free.
+The lock is re-entrant because the garbage collector may run a stranger's ``__del__`` at any allocation, and that may
+use the cache. For the same reason a value that is replaced is held until the lock is free.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class MemoryBackend(Backend[Record]):
 
     def get_many(self, keys: Sequence[str]) -> dict[str, Record]:
         """Copies of the records."""
-        found = {}
+        found: dict[str, Record] = {}
         with self.lock:
             for key in keys:
                 record = self._read(key)
@@ -124,7 +124,7 @@ class MemoryBackend(Backend[Record]):
 
     def remove_many(self, keys: Sequence[str]) -> dict[str, Record]:
         """Remove them from the entries and from what stands beside."""
-        removed = {}
+        removed: dict[str, Record] = {}
         gone: Gone = []
         with self.lock:
             for key in keys:
@@ -258,9 +258,7 @@ class MemoryBackend(Backend[Record]):
             return node.snapshot()
         return self.own.get(key)
 
-    def _put(
-        self, key: str, record: Record, size: int, value: Any, gone: Gone, *, replaces: bool = True
-    ) -> None:
+    def _put(self, key: str, record: Record, size: int, value: Any, gone: Gone, *, replaces: bool = True) -> None:
         node = self.nodes.get(key)
         if record.pending or key.startswith("\0"):
             self._remove(key, node, gone)

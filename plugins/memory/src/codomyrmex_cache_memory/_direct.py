@@ -1,7 +1,7 @@
-"""The read and write path that stands in for `Cache.get` and `Cache.set`: one Python frame from the caller to the value.
+"""The read and write path that stands in for `Cache.get` and `Cache.set`: one Python frame from caller to value.
 
-What is served here needs no decision: a key that is there and whose time isn't over, a key that is a proper text and isn't there, a
-value without tags under a plain lifetime. All else goes to the port's general path.
+What is served here needs no decision: a key that is there and whose time isn't over, a key that is a proper text and
+isn't there, a value without tags under a plain lifetime. All else goes to the port's general path.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ def _set(backend: MemoryBackend, port: DirectPort) -> Callable[..., bool]:
         try:
             node = lookup(key)
             if node is not None:
-                old = node.value  # held until the lock is free: its __del__ may use the cache
-                node.value = value
+                # The old value is held until the lock is free: its __del__ may use the cache.
+                _old, node.value = node.value, value
                 if flags:
                     node.mark = 1
                 else:

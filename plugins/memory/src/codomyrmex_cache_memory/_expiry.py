@@ -1,7 +1,7 @@
 """Which entries end when: sets of entries by the second in which they end, so that purging looks at nothing else.
 
-An entry that is written again with a later end stays where it is and is put into its place when its old second comes; so
-prolonging an entry, the common case, costs nothing here.
+An entry that is written again with a later end stays where it is and is put into its place when its old second comes;
+so prolonging an entry, the common case, costs nothing here.
 """
 
 from __future__ import annotations

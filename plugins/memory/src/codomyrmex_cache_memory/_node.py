@@ -18,9 +18,9 @@ ASK = -math.inf
 class Node:
     """An entry, read without a lock while it may be changed under one.
 
-    Writers set `value` before `until`, readers read `until` before `value`. So a reader may combine an old time with a new value,
-    which was right a moment ago, but never a new time with an old value. A node that has been removed keeps its value, for
-    readers who found it just before.
+    Writers set `value` before `until`, readers read `until` before `value`. So a reader may combine an old time with
+    a new value, which was right a moment ago, but never a new time with an old value. A node that has been removed
+    keeps its value, for readers who found it just before.
 
     Attributes:
         key: Its storage key.

@@ -1,7 +1,8 @@
 """The queues that eviction policies decide over (`codomyrmex.cache.eviction`), for entries in memory.
 
-A lane is two deques. The front of ``ahead`` is looked at next; an entry that is skipped goes to ``behind`` and comes round again
-when ``ahead`` is empty. That is the same as a hand which walks along a list and leaves entries where they stand (SIEVE), without
+A lane is two deques. The front of ``ahead`` is looked at next; an entry that is skipped goes to ``behind`` and comes
+round again when ``ahead`` is empty. That is the same as a hand which walks along a list and leaves entries where they
+stand (SIEVE), without
 links: every step is one C call. Entries that are removed out of turn stay as dead places until they come up,
 or are too many.
 """
@@ -115,7 +116,7 @@ class RankedLane(Lane):
 
     def judged(self, judge: Judge, view: View) -> tuple[Node, Verdict] | None:
         """Take out the first entry that ``judge`` doesn't spare, and its verdict; None if there is no entry."""
-        skipped = []
+        skipped: list[tuple[float, int, Node]] = []
         result: tuple[Node, Verdict] | None = None
         while self._heap and result is None:
             place = heapq.heappop(self._heap)

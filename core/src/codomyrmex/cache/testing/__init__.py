@@ -5,8 +5,8 @@
         def cache_settings(self, tmp_path):
             return {"backend": "sqlite", "path": str(tmp_path / "cache.db"), "serializer": "json"}
 
-One class, one fixture: pytest collects every law of `BackendContract`, on the synchronous and the asynchronous view. It needs the extra
-``testing`` (pytest and hypothesis).
+One class, one fixture: pytest collects every law of `BackendContract`, on the synchronous and the asynchronous view.
+It needs the extra ``testing`` (pytest and hypothesis).
 """
 
 from __future__ import annotations

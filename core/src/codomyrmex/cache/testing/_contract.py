@@ -22,8 +22,8 @@ class BackendContract(BasicLaws, LifetimeLaws, SlidingLaws, TagLaws, LeaseLaws, 
                 return {"backend": "sqlite", "path": str(tmp_path / "cache.db"), "serializer": "json"}
 
     The settings are those of a cache in config. Values that JSON can keep are enough. The store must be empty, hold
-    some 3,000 small entries and be no other test's. A shared backend has to be installed, since other processes open it by name.
-    Override `check_invariants` to look into the driver after every test.
+    some 3,000 small entries and be no other test's. A shared backend has to be installed, since other processes open
+    it by name. Override `check_invariants` to look into the driver after every test.
     """
 
     machine_runs: ClassVar[int] = 50

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,22 +30,24 @@ class AtomicLaws(Fixtures):
     def test_add_among_threads(self, cache: Any) -> None:
         """Of those who add one key, one does."""
         for attempt in range(10):
-            results = together(lambda number, key=f"key:{attempt}": cache.add(key, number))
+            key = f"key:{attempt}"
+            results = together(partial(cache.add, key))
             assert results.count(True) == 1
-            assert cache.get(f"key:{attempt}") == results.index(True)
+            assert cache.get(key) == results.index(True)
 
     def test_pop_among_threads(self, cache: Any) -> None:
         """Of those who pop one key, one gets the value."""
         for attempt in range(10):
-            cache.set(f"key:{attempt}", "value")
-            results = together(lambda number, key=f"key:{attempt}": cache.pop(key))
+            key = f"key:{attempt}"
+            cache.set(key, "value")
+            results = together(partial(cache.pop, key))
             assert results.count("value") == 1
 
     def test_values_are_whole(self, cache: Any) -> None:
         """A reader sees a value that was written, never a mixture of two."""
 
         def work(number: int) -> list[Any]:
-            seen = []
+            seen: list[Any] = []
             for step in range(50):
                 cache.set("key", [number * 100 + step] * 20)
                 seen.append(cache.get("key"))
