@@ -21,11 +21,11 @@ def check_memory(backend: MemoryBackend) -> None:
             places = lane.places()
             assert len(places) == len(set(map(id, places))) == lane.count
         for node in nodes:
-            if node.kept == math.inf:
+            if node.end == math.inf:
                 continue
             assert node.bucket is not None
             assert node in node.bucket
-            assert node.bucket.due <= int(node.kept) + 1
+            assert node.bucket.due <= int(node.end) + 1
         waiting = backend.expiry.waiting()
         assert all(node.lane is not None for node in waiting)
         assert not any(key in backend.own for key in backend.nodes)

@@ -129,13 +129,15 @@ class Config:
         table |= self._overrides(name)
         table |= given
         where = f"cache {name!r}"
+        chosen = table.get("backend", DEFAULT_BACKEND)
+        url: SplitResult | None = None
+        if isinstance(chosen, str) and "://" in chosen:
+            chosen, url, from_url = _split_url(chosen, where)
+            table = from_url | table | {"backend": chosen}
         core_given = {option: value for option, value in table.items() if option in CORE_OPTIONS}
-        core = _options.parse(CacheOptions, core_given, where=where, cache=name)
         own = {option: value for option, value in table.items() if option not in CORE_OPTIONS}
-        if "://" not in core.backend:
-            return Settings(name, core.backend, None, core, own)
-        backend, url, from_url = _split_url(core.backend, where)
-        return Settings(name, backend, url, core, from_url | own)
+        core = _options.parse(CacheOptions, core_given, where=where, known=own, cache=name)
+        return Settings(name, core.backend, url, core, own)
 
     def _overrides(self, name: str) -> dict[str, str]:
         prefix = _OPTION_VARIABLE + re.sub(r"[^A-Za-z0-9]", "_", name).upper() + "__"

@@ -38,7 +38,7 @@ def _check(value: Any) -> None:
     for _ in range(_DEPTH):
         below: list[Any] = []
         for item in level:
-            kind: Any = type(item)
+            kind: object = item.__class__
             if kind is list:
                 below += item
             elif kind is dict:
@@ -47,7 +47,7 @@ def _check(value: Any) -> None:
                         raise CacheSerializationError(f"json can't keep a key of type {type(key).__name__} as it is")
                 below += item.values()
             elif kind not in _ATOMS:
-                raise CacheSerializationError(f"json can't keep a {kind.__name__} as it is")
+                raise CacheSerializationError(f"json can't keep a {type(item).__name__} as it is")
         if not below:
             return
         level = below

@@ -140,10 +140,11 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Put the entry at the back of ``queue`` (at ``rank`` there), clear its mark and look at the next one."""
+    """Put the entry at the back of ``queue`` (at ``rank`` there) with ``mark`` as its mark; look at the next one."""
 
     queue: str
     rank: float = 0.0
+    mark: int = 0
 
 
 Verdict: TypeAlias = Evict | Skip | Move

@@ -11,7 +11,6 @@ use the cache. For the same reason a value that is replaced is held until the lo
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 import os
 import threading
@@ -46,6 +45,8 @@ from ._sizer import estimate
 
 _CHUNK = 256
 """Entries that a scan copies before it lets go of the lock."""
+_BATCHES = 128
+"""A full cache makes room for this part of its entries at once, so it is never emptier than that."""
 _PURGE_ON_WRITE = 64
 """Expired entries that a write removes before it evicts one that is alive."""
 
@@ -75,11 +76,14 @@ class MemoryBackend(Backend[Record]):
         self.bytes = 0
         self.closed = False
         self.emit = request.emit
-        self.next_version: Callable[[], int] = itertools.count(1).__next__
         self.marks = policy.marks
         self.use = self.queues.use
         self._evictions, self._expirations = request.recorder.evictions, request.recorder.expirations
         self._most_entries = options.max_entries or math.inf
+        # Making room for several at once costs less each; in a small cache every entry counts.
+        self._batch = (
+            1 if options.max_bytes or not options.max_entries else min(options.max_entries // _BATCHES + 1, 64)
+        )
         self._most_bytes = math.inf if options.max_bytes is None else options.max_bytes
         self._sizer: Callable[[Any], int] | None = None
         if options.max_bytes is not None:
@@ -228,26 +232,32 @@ class MemoryBackend(Backend[Record]):
 
     # The rest is called with the lock held, unless it says otherwise.
 
-    def insert(self, key: str, value: Any, kept: float, ttl: float, version: Version, size: int, gone: Gone) -> Node:
-        """Add an entry, after making room for it; raises `CacheFullError` and changes nothing if there is none."""
+    def insert(self, key: str, value: Any, until: float | None, ttl: float, size: int, gone: Gone) -> Node:
+        """Add a plain entry after making room for it; raises `CacheFullError` and changes nothing if there is none.
+
+        Its version is left to the caller.
+        """
+        lane = self.queues.only_lane
+        ghost = None if lane is not None else self.queues.recall(key)
         if len(self.nodes) >= self._most_entries or self.bytes + size > self._most_bytes:
             self._make_room(key, size, gone)
         node = Node()
         node.key = key
         node.value = value
-        node.kept = kept
         node.ttl = ttl
-        node.until = None if kept == math.inf else kept
-        node.version = version
+        node.until = until
         node.mark = 0
         node.size = size
         node.rank = 0.0
         node.bucket = None
         node.record = None
-        self.queues.admit(node)
+        if lane is not None:
+            lane.append(node)
+        else:
+            self.queues.admit(node, ghost)
         self.bytes += size
         self.nodes[key] = node
-        if kept != math.inf:
+        if until is not None:
             self.expiry.note(node)
         return node
 
@@ -264,28 +274,29 @@ class MemoryBackend(Backend[Record]):
             self._remove(key, node, gone)
             self.own[key] = record
             return
-        if node is None:
-            node = self.insert(key, value, record.kept_until, record.ttl, record.version, size, gone)
+        if node is not None:
+            self.use(node)  # first of all: it should not be evicted to make room for itself
+            if size != node.size:
+                self._resize(node, size, gone)
+            if replaces and node.lane is not None:
+                gone.append((key, Cause.REPLACED, node.value))
+        if node is None or node.lane is None:
+            node = self.insert(key, value, None, record.ttl, size, gone)
             self.own.pop(key, None)
         else:
-            self._resize(node, size, gone)
-            if replaces:
-                gone.append((key, Cause.REPLACED, node.value))
-                self.use(node)
             node.value = value
-            node.kept = record.kept_until
             node.ttl = record.ttl
-            node.version = record.version
-            self.expiry.note(node)
+        node.version = record.version
         plain = record.fresh_until == record.kept_until and not (
             record.tags or record.lease or record.cost or record.token
         )
         node.record = None if plain else record
-        # Last: readers look at it first.
+        # After the value: readers look at this first.
         if record.tags:
             node.until = ASK
         else:
             node.until = None if record.fresh_until == math.inf else record.fresh_until
+        self.expiry.note(node)
 
     def _remove(self, key: str, node: Node | None, gone: Gone) -> None:
         self.own.pop(key, None)
@@ -294,53 +305,47 @@ class MemoryBackend(Backend[Record]):
             gone.append((key, Cause.DELETED, node.value))
 
     def _resize(self, node: Node, size: int, gone: Gone) -> None:
-        """Let an entry that is written again count for ``size``; one that grows past the limit enters anew."""
-        grown = size - node.size
-        if not grown:
-            return
-        if self.bytes + grown <= self._most_bytes:
-            if node.lane is not None:
-                node.lane.bytes += grown
-            node.size = size
-            self.bytes += grown
-            return
+        """Let an entry that is written again count for ``size``; it may be evicted itself by growing."""
         if size > self._most_bytes:
             raise self._too_large(node.key, size)
-        if not self.queues.can_evict():
-            raise CacheFullError(
-                "the cache is full and its eviction policy lets nothing go", backend="in_memory", key=node.key
-            )
+        grown = size - node.size
+        self._count(node, grown)
+        try:
+            self._evict(self._most_entries, self._most_bytes, node.key, gone)
+        except CacheFullError:
+            self._count(node, -grown)
+            raise
+
+    def _count(self, node: Node, grown: int) -> None:
+        node.size += grown
+        self.bytes += grown
         if node.lane is not None:
-            node.lane.remove(node)
-        self.bytes -= node.size
-        while self.bytes + size > self._most_bytes:
-            self._evict(node.key, gone)
-        node.size = size
-        node.mark = 0
-        self.bytes += size
-        self.queues.admit(node)
+            node.lane.bytes += grown
 
     def _make_room(self, key: str, size: int, gone: Gone) -> None:
         if size > self._most_bytes:
             raise self._too_large(key, size)
         if self.expiry.dues and self._is_due(now := self.now()):
             self._purge(now, _PURGE_ON_WRITE, gone)
-        while len(self.nodes) >= self._most_entries or self.bytes + size > self._most_bytes:
-            self._evict(key, gone)
+        self._evict(self._most_entries - 1, self._most_bytes - size, key, gone)
 
-    def _evict(self, key: str, gone: Gone) -> None:
-        victim = self.queues.evict()
-        if victim is None:
-            raise CacheFullError(
-                "the cache is full and its eviction policy lets nothing go", backend="in_memory", key=key
-            )
-        del self.nodes[victim.key]
-        self.bytes -= victim.size
-        if victim.bucket is not None:
-            self.expiry.forget(victim)
-        self._evictions.increment()
-        if self.emit is not None:
-            gone.append((victim.key, Cause.CAPACITY, victim.value))
+    def _evict(self, entries: float, size: float, key: str, gone: Gone) -> None:
+        """Evict until no more than so many entries and bytes are left, and in a large cache a few more at once."""
+        nodes, expiry = self.nodes, self.expiry
+        while len(nodes) > entries or self.bytes > size:
+            victims = self.queues.evict(self._batch)
+            if not victims:
+                raise CacheFullError(
+                    "the cache is full and its eviction policy lets nothing go", backend="in_memory", key=key
+                )
+            for victim in victims:
+                del nodes[victim.key]
+                self.bytes -= victim.size
+                if victim.bucket is not None:
+                    expiry.forget(victim)
+                # Also where nobody listens: the value is held until the lock is free.
+                gone.append((victim.key, Cause.CAPACITY, victim.value))
+            self._evictions.add(len(victims))
 
     def _is_due(self, now: float) -> bool:
         return bool(self.expiry.dues) and self.expiry.dues[0] <= now

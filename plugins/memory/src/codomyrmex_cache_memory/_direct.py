@@ -74,22 +74,25 @@ def _marking_get(backend: MemoryBackend, port: DirectPort) -> Callable[..., Any]
 
 
 def _set(backend: MemoryBackend, port: DirectPort) -> Callable[..., bool]:
-    own, now, version = backend.own, backend.now, backend.next_version
+    own, now = backend.own, backend.now
     # A `with` statement over a lock costs twice as much as these two calls.
     acquire, release = backend.lock.acquire, backend.lock.release
     lookup, note, use, insert = backend.nodes.get, backend.expiry.note, backend.use, backend.insert
     stored, general = port.sets.increment, port.set
     default_ttl = port.ttl
+    endless = default_ttl == math.inf
     flags = backend.marks == "use"
 
     def set(key: str, value: Any, ttl: Any = None, *, tags: Iterable[str] = (), stale_for: Any = None) -> bool:
+        if tags or stale_for is not None or key.__class__ is not str:
+            return general(key, value, ttl, tags=tags, stale_for=stale_for)  # type: ignore[no-any-return]
         if ttl is None:
             ttl = default_ttl
-        elif ttl.__class__ is not int and ttl.__class__ is not float:
+            until = None if endless else now() + ttl
+        elif (ttl.__class__ is int or ttl.__class__ is float) and 0 < ttl < _ENDLESS:
+            until = now() + ttl
+        else:
             return general(key, value, ttl, tags=tags, stale_for=stale_for)  # type: ignore[no-any-return]
-        if tags or stale_for is not None or key.__class__ is not str or not ttl > 0:
-            return general(key, value, ttl, tags=tags, stale_for=stale_for)  # type: ignore[no-any-return]
-        kept = _ENDLESS if ttl == _ENDLESS else now() + ttl
         acquire()
         try:
             node = lookup(key)
@@ -100,24 +103,20 @@ def _set(backend: MemoryBackend, port: DirectPort) -> Callable[..., bool]:
                     node.mark = 1
                 else:
                     use(node)
-                node.kept = kept
                 node.ttl = ttl
-                node.version = version()
                 node.record = None
-                if kept == _ENDLESS:
-                    node.until = None
-                else:
+                node.version = stored()  # counts, and differs with every write
+                node.until = until
+                if until is not None and ((bucket := node.bucket) is None or bucket.due > until):
                     note(node)
-                    node.until = kept
             elif key and key.isascii() and key[0] != "\0" and not backend.closed:
-                insert(key, value, kept, ttl, version(), 1, [])
+                insert(key, value, until, ttl, 1, []).version = stored()
                 if own:
                     own.pop(key, None)
             else:
                 return general(key, value, ttl, tags=tags, stale_for=stale_for)  # type: ignore[no-any-return]
         finally:
             release()
-        stored()
         return True
 
     return set

@@ -35,9 +35,10 @@ class Expiry:
 
     def note(self, node: Node) -> None:
         """Remember when ``node`` ends, if it does."""
-        if node.kept == math.inf:
+        end = node.end
+        if end == math.inf:
             return
-        due = int(node.kept) + 1
+        due = int(end) + 1
         bucket = node.bucket
         if bucket is not None:
             if bucket.due <= due:
@@ -66,7 +67,7 @@ class Expiry:
                 node = bucket.pop()
                 node.bucket = None
                 looked += 1
-                if node.kept <= now:
+                if node.end <= now:
                     ended.append(node)
                 else:
                     self.note(node)

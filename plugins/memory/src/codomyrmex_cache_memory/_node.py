@@ -26,7 +26,6 @@ class Node:
         key: Its storage key.
         value: The user's object.
         until: Until when a reader may take the value as it is, in seconds; None for ever, `ASK` for never.
-        kept: When the entry stops existing; inf for never.
         ttl: Seconds it was given to live.
         version: Differs with every write.
         mark: Use since it was placed or judged, for the eviction policy.
@@ -39,7 +38,6 @@ class Node:
 
     __slots__ = (
         "bucket",
-        "kept",
         "key",
         "lane",
         "mark",
@@ -55,7 +53,6 @@ class Node:
     key: str
     value: Any
     until: float | None
-    kept: float
     ttl: float
     version: Version
     mark: int
@@ -64,6 +61,13 @@ class Node:
     lane: Lane | None
     bucket: Bucket | None
     record: Record | None
+
+    @property
+    def end(self) -> float:
+        """When the entry stops existing, in seconds; inf for never."""
+        if self.record is not None:
+            return self.record.kept_until
+        return math.inf if self.until is None else self.until
 
     @property
     def cost(self) -> float:
@@ -79,7 +83,8 @@ class Node:
         """The entry as a record of its own."""
         record = self.record
         if record is None:
-            return Record(self.value, self.version, self.kept, self.kept, self.ttl)
+            end = self.end
+            return Record(self.value, self.version, end, end, self.ttl)
         return Record(
             self.value,
             self.version,

@@ -46,30 +46,50 @@ class Lane:
         self.bytes += node.size
         self._ahead.append(node)
 
-    def judged(self, judge: Judge, view: View) -> tuple[Node, Verdict] | None:
-        """Take out the first entry that ``judge`` doesn't spare, and its verdict; None if there is no entry."""
+    def judged(self, judge: Judge, view: View, wanted: int, victims: list[Node]) -> tuple[Node, Verdict] | None:
+        """Take entries out of the front until ``wanted`` of them have the plain verdict `EVICT`.
+
+        Args:
+            judge: The policy's judgement.
+            view: What it sees.
+            wanted: How many to take out at most.
+            victims: They are added here.
+
+        Returns:
+            The first entry with a verdict that is neither `EVICT` nor `SKIP`, taken out too; None if there was none.
+        """
         spared = 0
-        while True:
+        taken = 0
+        other: tuple[Node, Verdict] | None = None
+        while taken < wanted and other is None:
             ahead = self._ahead
-            while ahead:
-                node = ahead.popleft()
-                if node.lane is not self:
-                    self._dead -= 1
-                    continue
-                verdict = judge(node, view)
-                if verdict is SKIP and spared <= 2 * self.count:
-                    spared += 1
-                    node.mark = 0
-                    self._behind.append(node)
-                    continue
-                node.lane = None
-                self.count -= 1
-                self.bytes -= node.size
-                # An entry is spared twice at most in one go: a policy that spares all would never end.
-                return node, EVICT if verdict is SKIP else verdict
-            if not self._behind:
-                return None
-            self._ahead, self._behind = self._behind, ahead
+            if not ahead:
+                if not self._behind:
+                    break
+                self._ahead, self._behind = self._behind, ahead
+                continue
+            node = ahead.popleft()
+            if node.lane is not self:
+                self._dead -= 1
+                continue
+            verdict = judge(node, view)
+            if verdict is SKIP and spared <= 2 * self.count:
+                spared += 1
+                node.mark = 0
+                self._behind.append(node)
+                continue
+            node.lane = None
+            self.count -= 1
+            self.bytes -= node.size
+            # An entry is spared twice at most in one go: a policy that spares all would never end.
+            if verdict is EVICT or verdict is SKIP:
+                victims.append(node)
+                taken += 1
+            else:
+                other = node, verdict
+        if not self._ahead:  # at its end: what arrives next has all others before it
+            self._ahead, self._behind = self._behind, self._ahead
+        return other
 
     def remove(self, node: Node) -> None:
         """Take an entry out of turn."""
@@ -114,29 +134,31 @@ class RankedLane(Lane):
         self.bytes += node.size
         heapq.heappush(self._heap, (rank, next(self._arrivals), node))
 
-    def judged(self, judge: Judge, view: View) -> tuple[Node, Verdict] | None:
-        """Take out the first entry that ``judge`` doesn't spare, and its verdict; None if there is no entry."""
+    def judged(self, judge: Judge, view: View, wanted: int, victims: list[Node]) -> tuple[Node, Verdict] | None:
+        """Take entries out, lowest rank first; see `Lane.judged`."""
         skipped: list[tuple[float, int, Node]] = []
-        result: tuple[Node, Verdict] | None = None
-        while self._heap and result is None:
+        taken = 0
+        other: tuple[Node, Verdict] | None = None
+        while taken < wanted and other is None and self._heap:
             place = heapq.heappop(self._heap)
             node = place[2]
             if node.lane is not self or node.rank != place[0]:
                 self._dead -= 1
                 continue
             verdict = judge(node, view)
-            if verdict is SKIP:
+            if verdict is SKIP and self._heap:
                 node.mark = 0
                 skipped.append(place)
+                continue
+            self._left(node)
+            if verdict is EVICT or verdict is SKIP:  # the last one goes, even if all were spared
+                victims.append(node)
+                taken += 1
             else:
-                result = node, verdict
-        if result is None and skipped:  # all were spared: the first one has to go
-            result = skipped.pop(0)[2], EVICT
+                other = node, verdict
         for place in skipped:
             heapq.heappush(self._heap, place)
-        if result is not None:
-            self._left(result[0])
-        return result
+        return other
 
     def remove(self, node: Node) -> None:
         """Take an entry out of turn."""
@@ -210,7 +232,7 @@ class Queues:
 
     Attributes:
         use: Marks an entry as used, the way the policy wants it.
-        admit: Puts a new entry where the policy wants it.
+        only_lane: Where every new entry goes; None if the policy has to be asked.
     """
 
     def __init__(self, policy: EvictionPolicy, max_entries: int | None) -> None:
@@ -227,9 +249,7 @@ class Queues:
         }
         self._ghosts = {spec.name: Ghosts(spec) for spec in policy.queues if spec.ghosts is not None}
         # A policy that leaves these questions at their defaults is not asked them for every entry.
-        self.admit: Final[Callable[[Node], None]] = (
-            self.lanes["main"].append if type(policy).admit is EvictionPolicy.admit else self._admit
-        )
+        self.only_lane = self.lanes["main"] if type(policy).admit is EvictionPolicy.admit else None
         self._judge = policy.judge
         self._asks_where = type(policy).choose is not EvictionPolicy.choose
 
@@ -250,44 +270,50 @@ class Queues:
         """How many entries the store may hold, or holds now if only its bytes are bounded."""
         return self._max_entries or self._count()
 
-    def _admit(self, node: Node) -> None:
+    def recall(self, key: str) -> Ghost | None:
+        """What is remembered of ``key``, which is forgotten; to be asked before room is made for it."""
         ghost = None
         for ghosts in self._ghosts.values():
-            ghost = ghosts.take(node.key) or ghost
+            ghost = ghosts.take(key) or ghost
+        return ghost
+
+    def admit(self, node: Node, ghost: Ghost | None) -> None:
+        """Put a new entry where the policy wants it."""
         move = self.policy.admit(node, ghost, self)
+        node.mark = move.mark
         self.lanes[move.queue].append(node, move.rank)
 
-    def can_evict(self) -> bool:
-        """Whether the policy would let an entry go."""
-        return self._count() > 0 and self.policy.choose(self) is not None
-
-    def evict(self) -> Node | None:
-        """Take out the entry that the policy gives up; None if it refuses or there is none."""
+    def evict(self, wanted: int) -> list[Node]:
+        """Take out up to ``wanted`` entries that the policy gives up; none if it refuses or there are none."""
+        victims: list[Node] = []
         moves = 0
-        while True:
-            name = self.policy.choose(self) if self._asks_where else "main"
-            if name is None:
-                return None
-            judged = self.lanes[name].judged(self._judge, self) or self._any_judged()
-            if judged is None:
-                return None
-            node, verdict = judged
-            if verdict is EVICT:
-                return node
-            if isinstance(verdict, Evict):
-                if verdict.ghost is not None:
-                    self._ghosts[verdict.ghost].add(node.key, self.capacity)
-                return node
-            if not isinstance(verdict, Move) or moves > 4 * (self._count() + 4):
-                return node  # a policy that moved all entries round and round would never end
-            moves += 1
-            node.mark = 0
-            self.lanes[verdict.queue].append(node, verdict.rank)
+        while len(victims) < wanted:
+            lane = self._chosen()
+            if lane is None:
+                break
+            # A policy with several queues is asked before each victim.
+            other = lane.judged(self._judge, self, 1 if self._asks_where else wanted - len(victims), victims)
+            if other is None:
+                continue
+            node, verdict = other
+            if isinstance(verdict, Move) and moves <= 4 * (self._count() + 4):
+                moves += 1
+                node.mark = verdict.mark
+                self.lanes[verdict.queue].append(node, verdict.rank)
+                continue
+            # A policy that moved all entries round and round would never end: then one has to go all the same.
+            victims.append(node)
+            if isinstance(verdict, Evict) and verdict.ghost is not None:
+                self._ghosts[verdict.ghost].add(node.key, self.capacity)
+        return victims
 
-    def _any_judged(self) -> tuple[Node, Verdict] | None:
-        """For a policy that chose an empty queue: the first one that isn't."""
-        lane = next((lane for lane in self.lanes.values() if lane.count), None)
-        return None if lane is None else lane.judged(self._judge, self)
+    def _chosen(self) -> Lane | None:
+        """The queue that gives up the next entry; None if the policy refuses or all are empty."""
+        name = self.policy.choose(self) if self._asks_where else "main"
+        if name is None:
+            return None
+        lane = self.lanes[name]
+        return lane if lane.count else next((other for other in self.lanes.values() if other.count), None)
 
     def _count(self) -> int:
         return sum(lane.count for lane in self.lanes.values())

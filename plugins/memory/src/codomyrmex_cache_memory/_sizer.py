@@ -32,5 +32,6 @@ def estimate(value: Any) -> int:
         elif hasattr(item, "__dict__"):
             waiting.append(vars(item))
     if waiting:
-        total += len(waiting) * total // len(seen)
+        inside = total - sys.getsizeof(value)  # of the content: a long list's own size says nothing of its items
+        total += len(waiting) * inside // (len(seen) - 1)
     return total
