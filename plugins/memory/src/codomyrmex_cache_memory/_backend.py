@@ -37,7 +37,7 @@ from codomyrmex.cache.eviction import Cause, EvictionPolicy
 
 from ._direct import direct_paths
 from ._expiry import Expiry
-from ._node import ASK, Node
+from ._node import ASK, MeasuredNode, Node
 from ._options import MemoryOptions
 from ._own import OwnRecords
 from ._queues import Queues
@@ -88,6 +88,7 @@ class MemoryBackend(Backend[Record]):
         self._sizer: Callable[[Any], int] | None = None
         if options.max_bytes is not None:
             self._sizer = options.sizer or estimate
+        self._measures = self._sizer is not None or any(queue.order == "rank" for queue in policy.queues)
         _alive.add(self)
 
     @classmethod
@@ -239,16 +240,20 @@ class MemoryBackend(Backend[Record]):
         """
         lane = self.queues.only_lane
         ghost = None if lane is not None else self.queues.recall(key)
-        if len(self.nodes) >= self._most_entries or self.bytes + size > self._most_bytes:
+        nodes = self.nodes
+        if len(nodes) >= self._most_entries or (self._sizer is not None and self.bytes + size > self._most_bytes):
             self._make_room(key, size, gone)
-        node = Node()
+        if self._measures:
+            node: Node = MeasuredNode()
+            node.size = size
+            node.rank = 0.0
+        else:
+            node = Node()
         node.key = key
         node.value = value
         node.ttl = ttl
         node.until = until
         node.mark = 0
-        node.size = size
-        node.rank = 0.0
         node.bucket = None
         node.record = None
         if lane is not None:
@@ -256,7 +261,7 @@ class MemoryBackend(Backend[Record]):
         else:
             self.queues.admit(node, ghost)
         self.bytes += size
-        self.nodes[key] = node
+        nodes[key] = node
         if until is not None:
             self.expiry.note(node)
         return node

@@ -107,7 +107,7 @@ def _set(backend: MemoryBackend, port: DirectPort) -> Callable[..., bool]:
                 node.record = None
                 node.version = stored()  # counts, and differs with every write
                 node.until = until
-                if until is not None and ((bucket := node.bucket) is None or bucket.due > until):
+                if until is not None and ((bucket := node.bucket) is None or bucket.due > until + 1):
                     note(node)
             elif key and key.isascii() and key[0] != "\0" and not backend.closed:
                 insert(key, value, until, ttl, 1, []).version = stored()

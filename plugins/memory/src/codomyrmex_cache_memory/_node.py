@@ -29,8 +29,8 @@ class Node:
         ttl: Seconds it was given to live.
         version: Differs with every write.
         mark: Use since it was placed or judged, for the eviction policy.
-        size: Bytes it counts for; 1 if bytes are not counted.
-        rank: Its place in a queue ordered by rank.
+        size: Bytes it counts for; 1 if bytes are not counted (see `MeasuredNode`).
+        rank: Its place in a queue ordered by rank (see `MeasuredNode`).
         lane: The queue it is in; None once it has been removed.
         bucket: Where it waits for its end; None if it has none.
         record: The record it was stored from, if that says more than the fields above.
@@ -41,9 +41,7 @@ class Node:
         "key",
         "lane",
         "mark",
-        "rank",
         "record",
-        "size",
         "ttl",
         "until",
         "value",
@@ -56,8 +54,8 @@ class Node:
     ttl: float
     version: Version
     mark: int
-    size: int
-    rank: float
+    size = 1
+    rank = 0.0
     lane: Lane | None
     bucket: Bucket | None
     record: Record | None
@@ -98,3 +96,12 @@ class Node:
             False,
             record.token,
         )
+
+
+class MeasuredNode(Node):
+    """An entry of a store that counts bytes or has queues ordered by rank; the others save the space and the time."""
+
+    __slots__ = ("rank", "size")
+
+    size: int
+    rank: float
