@@ -1,4 +1,5 @@
-"""The contenders: how each is made, filled, read and written. Loops are written out, so that each pays for its own call only."""
+"""The contenders: how each is made, filled, read and written. Loops are written out, so that each pays for its own
+call only."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Side by side with peers, in one run: `python benchmarks/run.py [--quick]` prints the tables and writes them to results.md.
+"""Side by side with peers, in one run: `python benchmarks/run.py [--quick]` prints the tables and writes them to
+results.md.
 
-Every round measures each contender once, in turn, on the same keys, so that a machine that slows down slows all of them. A figure is
-the median of the rounds; ratios are to the bare dict of the same round.
+Every round measures each contender once, in turn, on the same keys, so that a machine that slows down slows all of
+them. A figure is the median of the rounds; ratios are to the bare dict of the same round.
 """
 
 from __future__ import annotations
@@ -167,8 +168,8 @@ def main() -> None:
     lines = [
         f"# in_memory, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
         "",
-        f"CPython {platform.python_version()}, {ENTRIES:,} entries, medians of {rounds} interleaved rounds. The second figure",
-        "is the multiple of a bare dict's `get` in the same round; each loop's own cost is in both.",
+        f"CPython {platform.python_version()}, {ENTRIES:,} entries, medians of {rounds} interleaved rounds.",
+        "The second figure is the multiple of a bare dict's `get` in the same round; each loop's own cost is in both.",
         "",
         *table(side_by_side(rounds, repeat)),
         "",

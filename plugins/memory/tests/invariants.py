@@ -9,13 +9,14 @@ from codomyrmex_cache_memory import MemoryBackend
 
 def check_memory(backend: MemoryBackend) -> None:
     """Dict, queues, expiry and sizes agree."""
-    with backend.lock:
-        nodes = list(backend.nodes.values())
-        assert all(backend.nodes[node.key] is node for node in nodes)
+    entries = backend.entries
+    with entries.lock:
+        nodes = list(entries.nodes.values())
+        assert all(entries.nodes[node.key] is node for node in nodes)
         assert all(node.lane is not None for node in nodes)
-        lanes = backend.queues.lanes.values()
+        lanes = entries.queues.lanes.values()
         assert sum(lane.count for lane in lanes) == len(nodes)
-        assert sum(lane.bytes for lane in lanes) == backend.bytes == sum(node.size for node in nodes)
+        assert sum(lane.bytes for lane in lanes) == entries.bytes == sum(node.size for node in nodes)
         for lane in lanes:
             assert lane.count == sum(node.lane is lane for node in nodes)
             places = lane.places()
@@ -26,9 +27,9 @@ def check_memory(backend: MemoryBackend) -> None:
             assert node.bucket is not None
             assert node in node.bucket
             assert node.bucket.due <= int(node.end) + 1
-        waiting = backend.expiry.waiting()
+        waiting = entries.expiry.waiting()
         assert all(node.lane is not None for node in waiting)
-        assert not any(key in backend.own for key in backend.nodes)
+        assert not any(key in entries.own for key in entries.nodes)
         limit = backend.options.max_entries
         assert limit is None or len(nodes) <= limit
-        assert backend.options.max_bytes is None or backend.bytes <= backend.options.max_bytes
+        assert backend.options.max_bytes is None or entries.bytes <= backend.options.max_bytes

@@ -217,7 +217,7 @@ def test_ends_in_any_order(manager: CacheManager, clock: ManualClock) -> None:
         while driver.purge(7).more:
             check_memory(driver)
         assert len(cache.keys()) <= cache.stats.entries
-        assert not [node for node in driver.nodes.values() if node.end < clock() - 1]
+        assert not [node for node in driver.entries.nodes.values() if node.end < clock() - 1]
     clock.advance(2)
     driver.purge(1000)
     assert cache.stats.entries == 0
@@ -233,7 +233,7 @@ def test_markers_nobody_needs(manager: CacheManager, clock: ManualClock) -> None
             cache._driver.purge(1000)
     cache._driver.purge(1000)
     cache._driver.purge(1000)
-    assert len(cache._driver.own) < 1100
+    assert len(cache._driver.entries.own) < 1100
     alive = cache.keys()
     assert len(alive) == 100
     cache.invalidate_tags(f"tag:{alive[0].partition(':')[2]}")

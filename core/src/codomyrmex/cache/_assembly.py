@@ -6,14 +6,16 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from ._backend_request import BackendRequest
+from ._capabilities import Capabilities
 from ._clocks import Clock
 from ._codec import BytesCodec, Codec, ObjectCodec
 from ._config import CORE_OPTIONS, DEFAULT_SERIALIZER, Settings
-from ._driver import AnyAsyncBackend, AnyBackend, AsyncBackend, Backend, Capabilities
+from ._driver import AnyAsyncBackend, AnyBackend, AsyncBackend, Backend
 from ._events import Emit, Removal, emitter
 from ._keys import Keys
 from ._plugins import Plugins
-from ._request import BackendRequest, PluginRequest
+from ._request import PluginRequest
 from ._stats import Recorder
 from ._store import Store
 from ._ttl import TTLManager

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ._capabilities import Purged
 from ._record import Field, Record, kept_until_of
 from ._steps import Steps, pause
-
-if TYPE_CHECKING:
-    from ._driver import Purged
 
 PAGE = 1000
 """Keys per page of a scan that has to see all of them."""
@@ -33,8 +31,6 @@ def clear(backend: Any, prefix: str) -> Steps[int]:
 
 def purge(backend: Any, limit: int) -> Steps[Purged]:
     """Scan a page from where the last purge stopped, and swap out what is past its time."""
-    from ._driver import Purged
-
     if backend.capabilities.native_expiry:
         return Purged(0, False)
     cursor = getattr(backend, "_purge_cursor", None)

@@ -38,7 +38,7 @@ def _check(value: Any) -> None:
     for _ in range(_DEPTH):
         below: list[Any] = []
         for item in level:
-            kind: object = item.__class__
+            kind: type[Any] = item.__class__
             if kind is list:
                 below += item
             elif kind is dict:

@@ -6,8 +6,9 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 
+from ._capabilities import Capabilities, ScanPage, Usage
 from ._clocks import Clock, process_clock
-from ._driver import Backend, Capabilities, ScanPage, Usage
+from ._driver import Backend
 from ._record import Field, Record, Version
 
 

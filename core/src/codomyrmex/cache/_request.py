@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from . import options as _options
-from ._clocks import Clock
-from ._events import Emit
-from ._stats import Recorder
 from .errors import CacheConfigError
-
-if TYPE_CHECKING:
-    from urllib.parse import SplitResult
-
-    from .eviction import EvictionPolicy
 
 T = TypeVar("T")
 
@@ -48,32 +40,3 @@ class PluginRequest:
     def refuse(self, message: str) -> CacheConfigError:
         """An error for options that contradict each other, to be raised by the plugin."""
         return CacheConfigError(f"cache {self.cache!r} ({self.name}): {message}", cache=self.cache)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackendRequest(PluginRequest):
-    """What ``create_backend`` and ``create_async_backend`` receive.
-
-    Attributes:
-        url: The URL that named the backend, split; None if a plain name did.
-        clock: The caller's own clock in place of the driver's, in seconds; None for the driver's.
-        recorder: Counters; a bounded driver counts ``evictions`` and ``expirations`` here.
-        emit: Reports removals to the listeners, to be called without holding a lock; None if nobody listens.
-    """
-
-    url: SplitResult | None = None
-    clock: Clock | None = None
-    recorder: Recorder = field(default_factory=Recorder)
-    emit: Emit | None = None
-    make_policy: Callable[[str], EvictionPolicy] | None = None
-    """How `eviction_policy` makes one."""
-
-    def eviction_policy(self, default: str) -> EvictionPolicy:
-        """The policy that the cache's ``eviction`` setting names, or the one called ``default``.
-
-        Raises:
-            CachePluginError: There is no such policy.
-        """
-        if self.make_policy is None:
-            raise self.refuse("no eviction policy can be made here: create the backend through a CacheManager")
-        return self.make_policy(default)

@@ -11,8 +11,9 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from ._capabilities import Capabilities, ScanPage
 from ._clocks import Clock
-from ._driver import Backend, Capabilities, ScanPage
+from ._driver import Backend
 from ._record import Field, Version, head_of, matches, replace_header
 
 _STRIPES = 64

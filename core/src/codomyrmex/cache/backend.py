@@ -6,8 +6,10 @@ behind `SimpleBackend`. docs/writing-a-plugin.md leads through a complete one.
 
 from __future__ import annotations
 
-from ._clocks import machine_clock, process_clock
-from ._driver import AsyncBackend, Backend, Capabilities, Direct, DirectPort, Purged, ScanPage, Usage
+from ._backend_request import BackendRequest
+from ._capabilities import Capabilities, Purged, ScanPage, Usage
+from ._clocks import Clock, machine_clock, process_clock
+from ._driver import AsyncBackend, Backend, Direct, DirectPort
 from ._record import (
     HEADER_SIZE,
     Field,
@@ -18,7 +20,6 @@ from ._record import (
     matches,
     replace_header,
 )
-from ._request import BackendRequest
 from ._simple import SimpleBackend, SimpleStore
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Backend",
     "BackendRequest",
     "Capabilities",
+    "Clock",
     "Direct",
     "DirectPort",
     "Field",

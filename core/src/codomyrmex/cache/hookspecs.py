@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
+from ._backend_request import BackendRequest
 from ._events import Removal
-from ._request import BackendRequest, PluginRequest
+from ._request import PluginRequest
 from ._stats import CacheStats
 
 if TYPE_CHECKING:

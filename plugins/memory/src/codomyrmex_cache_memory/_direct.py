@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from codomyrmex.cache.backend import Direct, DirectPort
 
-if TYPE_CHECKING:
-    from ._backend import MemoryBackend
+from ._entries import Entries
 
 _ENDLESS = math.inf
 
 
-def direct_paths(backend: MemoryBackend, port: DirectPort) -> Direct:
-    """``get`` and ``set`` over ``backend``, for one view of its cache."""
-    get = (_flagging_get if backend.marks == "use" else _marking_get)(backend, port)
-    # Listeners hear of replaced values, and byte limits need the user's sizer: the general path does both.
-    plain = backend.emit is None and backend.options.max_bytes is None
-    return Direct(get, _set(backend, port) if plain else port.set)
+def direct_paths(entries: Entries, port: DirectPort, *, writes: bool) -> Direct:
+    """``get`` and ``set`` over ``entries``, for one view of their cache; with ``writes`` False, the general `set`."""
+    get = (_flagging_get if entries.flags else _marking_get)(entries, port)
+    return Direct(get, _set(entries, port) if writes else port.set)
 
 
-def _flagging_get(backend: MemoryBackend, port: DirectPort) -> Callable[..., Any]:
+def _flagging_get(entries: Entries, port: DirectPort) -> Callable[..., Any]:
     """For policies that want to know no more than whether an entry was used."""
-    lookup, now = backend.nodes.get, backend.now
+    lookup, now = entries.nodes.get, entries.now
     hit, miss, general = port.hits.increment, port.misses.increment, port.get
 
     def get(key: str, default: Any = None) -> Any:
@@ -41,7 +38,7 @@ def _flagging_get(backend: MemoryBackend, port: DirectPort) -> Callable[..., Any
             if until is None or now() < until:
                 node.mark = hit()  # counts, and is never zero
                 return node.value
-        elif key.__class__ is str and key and key.isascii() and key[0] != "\0" and not backend.closed:
+        elif key.__class__ is str and key and key.isascii() and key[0] != "\0" and not entries.closed:
             miss()
             return default
         return general(key, default)
@@ -49,9 +46,9 @@ def _flagging_get(backend: MemoryBackend, port: DirectPort) -> Callable[..., Any
     return get
 
 
-def _marking_get(backend: MemoryBackend, port: DirectPort) -> Callable[..., Any]:
+def _marking_get(entries: Entries, port: DirectPort) -> Callable[..., Any]:
     """The same for policies that want to know how often, or in which order."""
-    lookup, now, use = backend.nodes.get, backend.now, backend.use
+    lookup, now, use = entries.nodes.get, entries.now, entries.use
     hit, miss, general = port.hits.increment, port.misses.increment, port.get
 
     def get(key: str, default: Any = None) -> Any:
@@ -65,7 +62,7 @@ def _marking_get(backend: MemoryBackend, port: DirectPort) -> Callable[..., Any]
                 use(node)
                 hit()
                 return node.value
-        elif key.__class__ is str and key and key.isascii() and key[0] != "\0" and not backend.closed:
+        elif key.__class__ is str and key and key.isascii() and key[0] != "\0" and not entries.closed:
             miss()
             return default
         return general(key, default)
@@ -73,15 +70,15 @@ def _marking_get(backend: MemoryBackend, port: DirectPort) -> Callable[..., Any]
     return get
 
 
-def _set(backend: MemoryBackend, port: DirectPort) -> Callable[..., bool]:
-    own, now = backend.own, backend.now
+def _set(entries: Entries, port: DirectPort) -> Callable[..., bool]:
+    own, now = entries.own, entries.now
     # A `with` statement over a lock costs twice as much as these two calls.
-    acquire, release = backend.lock.acquire, backend.lock.release
-    lookup, note, use, insert = backend.nodes.get, backend.expiry.note, backend.use, backend.insert
+    acquire, release = entries.lock.acquire, entries.lock.release
+    lookup, note, use, insert = entries.nodes.get, entries.expiry.note, entries.use, entries.insert
     stored, general = port.sets.increment, port.set
     default_ttl = port.ttl
     endless = default_ttl == math.inf
-    flags = backend.marks == "use"
+    flags = entries.flags
 
     def set(key: str, value: Any, ttl: Any = None, *, tags: Iterable[str] = (), stale_for: Any = None) -> bool:
         if tags or stale_for is not None or key.__class__ is not str:
@@ -109,7 +106,7 @@ def _set(backend: MemoryBackend, port: DirectPort) -> Callable[..., bool]:
                 node.until = until
                 if until is not None and ((bucket := node.bucket) is None or bucket.due > until + 1):
                     note(node)
-            elif key and key.isascii() and key[0] != "\0" and not backend.closed:
+            elif key and key.isascii() and key[0] != "\0" and not entries.closed:
                 insert(key, value, until, ttl, 1, []).version = stored()
                 if own:
                     own.pop(key, None)

@@ -9,17 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 
-from ._node import Node
-
-
-class Bucket(set[Node]):
-    """The entries that are looked at when ``due`` has come, in seconds."""
-
-    __slots__ = ("due",)
-
-    def __init__(self, due: int) -> None:
-        super().__init__()
-        self.due = due
+from ._node import Bucket, Node
 
 
 class Expiry:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from codomyrmex.cache.backend import Record, Version
 
-if TYPE_CHECKING:
-    from ._expiry import Bucket
-    from ._queues import Lane
+
+class Home(Protocol):
+    """The queue an entry is in; see `Lane`."""
+
+    name: str
+    bytes: int
+
+    def remove(self, node: Node) -> None:
+        """Take an entry out of turn."""
+        ...
+
 
 ASK = -math.inf
 """As `Node.until`: only the general path can say whether this entry may be served."""
@@ -56,7 +64,7 @@ class Node:
     mark: int
     size = 1
     rank = 0.0
-    lane: Lane | None
+    lane: Home | None
     bucket: Bucket | None
     record: Record | None
 
@@ -105,3 +113,17 @@ class MeasuredNode(Node):
 
     size: int
     rank: float
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.rank = 0.0
+
+
+class Bucket(set[Node]):
+    """The entries that are looked at when ``due`` has come, in seconds."""
+
+    __slots__ = ("due",)
+
+    def __init__(self, due: int) -> None:
+        super().__init__()
+        self.due = due

@@ -24,6 +24,14 @@ class OwnRecords(dict[str, Record]):
         self._sweep_above = _FIRST_SWEEP
         self._unused: set[Tag] = set()
 
+    def clear_under(self, prefix: str) -> int:
+        """Drop those under ``prefix``, keys that begin with NUL only if it does too; how many there were."""
+        own = prefix.startswith("\0")
+        keys = [key for key in self if key.startswith(prefix) and (own or not key.startswith("\0"))]
+        for key in keys:
+            del self[key]
+        return len(keys)
+
     def sweep_due(self) -> bool:
         """Whether so many have come that it is worth looking which are still needed."""
         return len(self) > self._sweep_above or bool(self._unused)

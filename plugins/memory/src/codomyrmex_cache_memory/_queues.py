@@ -18,7 +18,7 @@ from typing import Final, TypeAlias
 from codomyrmex.cache.eviction import EVICT, SKIP, Entry, Evict, EvictionPolicy, Ghost, Move, Verdict, View
 from codomyrmex.cache.eviction import Queue as QueueSpec
 
-from ._node import Node
+from ._node import MeasuredNode, Node
 
 Judge: TypeAlias = Callable[[Entry, View], Verdict]
 
@@ -129,7 +129,8 @@ class RankedLane(Lane):
     def append(self, node: Node, rank: float = 0.0) -> None:
         """Put ``node`` at ``rank``."""
         node.lane = self
-        node.rank = rank
+        if isinstance(node, MeasuredNode):
+            node.rank = rank
         self.count += 1
         self.bytes += node.size
         heapq.heappush(self._heap, (rank, next(self._arrivals), node))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .._backend_request import BackendRequest
 from .._clocks import process_clock
 from .._driver import AnyBackend
 from .._null import NullBackend
-from .._request import BackendRequest
 from ..hookspecs import hookimpl
 
 

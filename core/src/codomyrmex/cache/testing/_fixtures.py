@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from .._driver import AsyncBackend, Capabilities
+from .._capabilities import Capabilities
+from .._driver import AsyncBackend
 from .._manager import CacheManager
 from ._clock import ManualClock
 from ._views import Awaited

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .._driver import Capabilities
+from .._capabilities import Capabilities
 from ._fixtures import Fixtures
 
 _THREADS = 8

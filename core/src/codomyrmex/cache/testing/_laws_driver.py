@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from .. import errors
-from .._driver import Capabilities
+from .._capabilities import Capabilities
 from .._record import Field, Record
 from ._clock import ManualClock
 from ._fixtures import Fixtures

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .._driver import Capabilities
+from .._capabilities import Capabilities
 from ..errors import CacheConfigError, CacheExpiredError, CacheKeyError
 from ._clock import ManualClock
 from ._fixtures import Fixtures

@@ -1,0 +1,267 @@
+"""`Entries`: all that one cache holds in memory, and everything that changes it.
+
+One dict of nodes, read without a lock; beside it the records that are no entries, the queues of the eviction policy
+and the order of expiry. Methods that change something are called with `Entries.lock` held, and collect what has gone
+for the caller to report, and to let die, once it is free.
+
+The lock is re-entrant because the garbage collector may run a stranger's ``__del__`` at any allocation, and that may
+use the cache. For the same reason a value that is replaced is kept until the lock is free.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+from codomyrmex.cache.backend import BackendRequest, Clock, Record
+from codomyrmex.cache.errors import CacheFullError
+from codomyrmex.cache.eviction import Cause, EvictionPolicy
+
+from ._expiry import Expiry
+from ._node import ASK, MeasuredNode, Node
+from ._options import MemoryOptions
+from ._own import OwnRecords
+from ._queues import Queues
+from ._sizer import estimate
+
+_BATCHES = 128
+"""A full cache makes room for this part of its entries at once, so it is never emptier than that."""
+_LARGEST_BATCH = 64
+_PURGE_ON_WRITE = 64
+"""Expired entries that a write removes before it evicts one that is alive."""
+
+Gone: TypeAlias = "list[tuple[str, Cause, Any]]"
+"""Storage key, cause and value of what has been removed."""
+
+
+class Entries:
+    """The content of one cache.
+
+    Args:
+        options: Limits and sizer.
+        policy: What to evict at a limit.
+        request: Counters.
+        now: The clock, in seconds.
+
+    Attributes:
+        nodes: The entries by storage key.
+        own: What stands beside them.
+        expiry: When they end.
+        queues: In what order they go.
+        bytes: What they count for.
+        lock: Held by whoever changes anything.
+        closed: Nothing may be added any more.
+        now: The clock, in seconds.
+        use: Marks a node as used.
+        flags: Whether any mark above zero will do for that.
+    """
+
+    def __init__(self, options: MemoryOptions, policy: EvictionPolicy, request: BackendRequest, now: Clock) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.own = OwnRecords()
+        self.expiry = Expiry()
+        self.queues = Queues(policy, options.max_entries)
+        self.bytes = 0
+        self.lock = threading.RLock()
+        self.closed = False
+        self.now = now
+        self.use = self.queues.use
+        self.flags = policy.marks == "use"
+        self._evictions, self._expirations = request.recorder.evictions, request.recorder.expirations
+        self._most_entries = options.max_entries or math.inf
+        self._most_bytes = math.inf if options.max_bytes is None else options.max_bytes
+        self._sizer: Callable[[Any], int] | None = None if options.max_bytes is None else options.sizer or estimate
+        self._measures = self._sizer is not None or any(queue.order == "rank" for queue in policy.queues)
+        # Making room for several at once costs less each; in a small cache every entry counts.
+        self._batch = 1
+        if options.max_entries and not options.max_bytes:
+            self._batch = min(options.max_entries // _BATCHES + 1, _LARGEST_BATCH)
+
+    # Without the lock: these run the user's code.
+
+    def size(self, record: Record) -> int:
+        """Bytes that ``record`` counts for."""
+        return 1 if self._sizer is None or record.pending else self._sizer(record.value)
+
+    # With the lock.
+
+    def read(self, key: str) -> Record | None:
+        """A copy of what is under ``key``, which counts as a use."""
+        node = self.nodes.get(key)
+        if node is None:
+            return self.own.get(key)
+        self.use(node)
+        return node.snapshot()
+
+    def put(self, key: str, record: Record, size: int, value: Any, gone: Gone, *, replaces: bool = True) -> None:
+        """Store ``record`` with ``value`` in place of what is there.
+
+        Raises:
+            CacheFullError: There is no room; what was there is unchanged.
+        """
+        node = self.nodes.get(key)
+        if record.pending or key.startswith("\0"):
+            self.remove(key, Cause.DELETED, gone)
+            self.own[key] = record
+            return
+        if node is not None:
+            self.use(node)  # first of all: it should not be evicted to make room for itself
+            if size != node.size:
+                self._resize(node, size, gone)
+            if replaces and node.lane is not None:
+                gone.append((key, Cause.REPLACED, node.value))
+        if node is None or node.lane is None:
+            node = self.insert(key, value, None, record.ttl, size, gone)
+            self.own.pop(key, None)
+        else:
+            node.value = value
+            node.ttl = record.ttl
+        node.version = record.version
+        plain = record.fresh_until == record.kept_until and not (
+            record.tags or record.lease or record.cost or record.token
+        )
+        node.record = None if plain else record
+        # After the value: readers look at this first.
+        if record.tags:
+            node.until = ASK
+        else:
+            node.until = None if record.fresh_until == math.inf else record.fresh_until
+        self.expiry.note(node)
+
+    def insert(self, key: str, value: Any, until: float | None, ttl: float, size: int, gone: Gone) -> Node:
+        """Add a plain entry after making room for it; its version is left to the caller.
+
+        Raises:
+            CacheFullError: There is no room; nothing has changed.
+        """
+        lane = self.queues.only_lane
+        ghost = None if lane is not None else self.queues.recall(key)
+        nodes = self.nodes
+        if len(nodes) >= self._most_entries or (self._sizer is not None and self.bytes + size > self._most_bytes):
+            self._make_room(key, size, gone)
+        if self._measures:
+            node: Node = MeasuredNode(size)
+        else:
+            node = Node()
+        node.key = key
+        node.value = value
+        node.ttl = ttl
+        node.until = until
+        node.mark = 0
+        node.bucket = None
+        node.record = None
+        if lane is not None:
+            lane.append(node)
+        else:
+            self.queues.admit(node, ghost)
+        self.bytes += size
+        nodes[key] = node
+        if until is not None:
+            self.expiry.note(node)
+        return node
+
+    def remove(self, key: str, cause: Cause, gone: Gone) -> Record | None:
+        """Remove and return what is under ``key``."""
+        node = self.nodes.get(key)
+        if node is None:
+            return self.own.pop(key, None)
+        record = node.snapshot()
+        self._take_out(node)
+        gone.append((key, cause, node.value))
+        return record
+
+    def clear(self, prefix: str, gone: Gone) -> int:
+        """Remove everything under ``prefix``, but own records only for a prefix of theirs; how many there were."""
+        if prefix:
+            nodes = [node for node in self.nodes.values() if node.key.startswith(prefix)]
+            for node in nodes:
+                self._take_out(node)
+        else:
+            nodes = list(self.nodes.values())
+            self.drop_all()
+        gone.extend((node.key, Cause.CLEARED, node.value) for node in nodes)
+        return len(nodes) + self.own.clear_under(prefix)
+
+    def drop_all(self) -> None:
+        """Forget every entry at once."""
+        self.nodes.clear()
+        self.queues.clear()
+        self.expiry.clear()
+        self.bytes = 0
+
+    def purge(self, now: float, limit: int, gone: Gone) -> int:
+        """Remove up to ``limit`` entries that are over; how many it were."""
+        ended = self.expiry.ended(now, limit)
+        for node in ended:
+            self._take_out(node)
+            gone.append((node.key, Cause.EXPIRED, node.value))
+        self._expirations.add(len(ended))
+        return len(ended)
+
+    def is_due(self, now: float) -> bool:
+        """Whether something may be over."""
+        return bool(self.expiry.dues) and self.expiry.dues[0] <= now
+
+    def carried_tags(self) -> Iterable[tuple[str, bytes]]:
+        """Tags with tokens of all entries."""
+        return (tag for node in self.nodes.values() if node.record is not None for tag in node.record.tags)
+
+    def _take_out(self, node: Node) -> None:
+        del self.nodes[node.key]
+        self.bytes -= node.size
+        self.expiry.forget(node)
+        if node.lane is not None:
+            node.lane.remove(node)
+
+    def _resize(self, node: Node, size: int, gone: Gone) -> None:
+        """Let an entry that is written again count for ``size``; it may be evicted itself by growing."""
+        if size > self._most_bytes:
+            raise self._too_large(node.key, size)
+        grown = size - node.size
+        self._count(node, grown)
+        try:
+            self._evict(self._most_entries, self._most_bytes, node.key, gone)
+        except CacheFullError:
+            self._count(node, -grown)
+            raise
+
+    def _count(self, node: Node, grown: int) -> None:
+        if isinstance(node, MeasuredNode):
+            node.size += grown
+        self.bytes += grown
+        if node.lane is not None:
+            node.lane.bytes += grown
+
+    def _make_room(self, key: str, size: int, gone: Gone) -> None:
+        if size > self._most_bytes:
+            raise self._too_large(key, size)
+        if self.expiry.dues and self.is_due(now := self.now()):
+            self.purge(now, _PURGE_ON_WRITE, gone)
+        self._evict(self._most_entries - 1, self._most_bytes - size, key, gone)
+
+    def _evict(self, entries: float, size: float, key: str, gone: Gone) -> None:
+        """Evict until no more than so many entries and bytes are left, and in a large cache a few more at once."""
+        nodes, expiry = self.nodes, self.expiry
+        while len(nodes) > entries or self.bytes > size:
+            victims = self.queues.evict(self._batch)
+            if not victims:
+                raise CacheFullError(
+                    "the cache is full and its eviction policy lets nothing go", backend="in_memory", key=key
+                )
+            for victim in victims:
+                del nodes[victim.key]
+                self.bytes -= victim.size
+                if victim.bucket is not None:
+                    expiry.forget(victim)
+                # Also where nobody listens: the value is held until the lock is free.
+                gone.append((victim.key, Cause.CAPACITY, victim.value))
+            self._evictions.add(len(victims))
+
+    def _too_large(self, key: str, size: int) -> CacheFullError:
+        return CacheFullError(
+            f"a value of {size:,} bytes is larger than the whole cache, which holds {self._most_bytes:,}",
+            backend="in_memory",
+            key=key,
+        )
