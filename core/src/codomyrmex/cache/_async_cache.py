@@ -199,7 +199,7 @@ class AsyncCache(Generic[V]):
 
     def lock(self, name: str, ttl: Ttl, wait: Ttl | None = None) -> AsyncLock:
         """See `Cache.lock`; for an ``async with`` statement."""
-        return AsyncLock(LockSteps(self._lookup, self._namespace + name, ttl, wait), self._perform)
+        return AsyncLock(LockSteps(self._lookup, self._namespace, name, ttl, wait), self._perform)
 
     async def ping(self) -> float:
         """See `Cache.ping`."""

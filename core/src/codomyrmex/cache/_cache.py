@@ -235,7 +235,7 @@ class Cache(Generic[V]):
             TimeoutError: On entering, if it was not free in time.
             CacheError: On leaving, if it was lost meanwhile.
         """
-        return Lock(LockSteps(self._lookup, self._namespace + name, ttl, wait))
+        return Lock(LockSteps(self._lookup, self._namespace, name, ttl, wait))
 
     def ping(self) -> float:
         """How many seconds the backend takes to answer; raises `CacheConnectionError` if it doesn't."""

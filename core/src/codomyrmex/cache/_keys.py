@@ -51,14 +51,14 @@ class Keys:
         return whole
 
     def several(self, keys: Iterable[str]) -> Iterable[str]:
-        """``keys``, unless they are one text, whose characters nobody means.
+        """``keys``, unless they are one text, whose characters nobody means, or nothing to go through.
 
         Raises:
-            CacheKeyError: ``keys`` is a str.
+            CacheKeyError: They are.
         """
-        if isinstance(keys, str):
+        if isinstance(keys, str) or not isinstance(keys, Iterable):
             raise CacheKeyError(
-                f"cache {self.cache!r}: expected several keys, got the single text {show(keys)}", cache=self.cache
+                f"cache {self.cache!r}: expected several keys, got a single {type(keys).__name__}", cache=self.cache
             )
         return keys
 

@@ -31,7 +31,8 @@ class LockSteps:
 
     Args:
         lookup: Reads and replaces the lock's record.
-        name: Name of the lock within the cache.
+        namespace: The view's namespace.
+        name: Name of the lock within it.
         ttl: How long it is held unless renewed; seconds or text.
         wait: How long to wait for it, in seconds or as text; 0 to try once, None without bound.
 
@@ -40,13 +41,13 @@ class LockSteps:
         CacheConfigError: A duration is unreadable.
     """
 
-    def __init__(self, lookup: Lookup, name: str, ttl: Ttl, wait: Ttl | None) -> None:
+    def __init__(self, lookup: Lookup, namespace: str, name: str, ttl: Ttl, wait: Ttl | None) -> None:
         if key_problem(name) is not None:
             raise CacheKeyError(f"cache {lookup.store.name!r}: no name for a lock: {key_problem(name)}")
         self.name = name
         self._store = lookup.store
         self._lookup = lookup
-        self._key = lookup.store.keys.own(LOCK, name)
+        self._key = lookup.store.keys.own(LOCK, namespace + name)
         self._life = lookup.store.ttl.lease(ttl)
         self._wait = None if wait is None else stale_seconds(wait)
         self._token: bytes | None = None

@@ -50,19 +50,19 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
     Raises:
         CacheKeyError: One is no text, empty or too long, or ``tags`` is a single text.
     """
-    if isinstance(tags, str):
-        raise CacheKeyError(f"tags must be several texts, such as ({tags!r:.80},), not a single one")
-    unique = tuple(dict.fromkeys(tags))
-    if len(unique) > _MOST_TAGS:
-        raise CacheKeyError(f"an entry may have {_MOST_TAGS} tags, got {len(unique)}")
-    for tag in unique:
+    if isinstance(tags, str) or not isinstance(tags, Iterable):
+        raise CacheKeyError(f"tags must be several texts, such as ('a', 'b'), got a single {type(tags).__name__}")
+    given = tuple(tags)
+    if len(given) > _MOST_TAGS:
+        raise CacheKeyError(f"an entry may have {_MOST_TAGS} tags, got {len(given)}")
+    for tag in given:
         if not isinstance(tag, str) or not tag or len(tag) > _MOST_TAGS:
             raise CacheKeyError(f"a tag must be a text of 1 to {_MOST_TAGS} characters")
         try:
             tag.encode()
         except UnicodeEncodeError:
             raise CacheKeyError("a tag must be encodable as UTF-8, this one has a lone surrogate") from None
-    return unique
+    return tuple(dict.fromkeys(given))
 
 
 def alive(tags: Tags, tokens: Mapping[str, bytes | None]) -> bool:

@@ -17,7 +17,7 @@ from ._record import Record, Tags, Times
 from ._steps import Steps, before
 from ._tags import check_tags
 from ._ttl import Ttl
-from .errors import CacheSerializationError
+from .errors import CacheKeyError, CacheSerializationError
 
 
 class Writes:
@@ -55,6 +55,10 @@ class Writes:
         stale_for: Ttl | None = None,
     ) -> Steps[bool]:
         """Store all in one trip; True."""
+        if not isinstance(mapping, Mapping):
+            raise CacheKeyError(
+                f"cache {self.store.name!r}: set_many takes a mapping of keys to values, got a {type(mapping).__name__}"
+            )
         times = self.store.ttl.times(ttl, stale_for)
         storages = self._reads.storages(mapping)
         tokens = yield from self._tokens(tags, times)

@@ -126,8 +126,16 @@ class BasicLaws(Fixtures):
         assert cache.set_many({}) is True
         assert cache.delete_many(["a", "a", "missing", "c"]) == 2
         assert sorted(cache.keys()) == ["b"]
-        with pytest.raises(CacheKeyError):
-            cache.get_many("abc")
+        bad: list[Callable[[], Any]] = [
+            lambda: cache.get_many("abc"),
+            lambda: cache.get_many(None),
+            lambda: cache.delete_many("abc"),
+            lambda: cache.set_many(["a"]),
+            lambda: cache.set_many(None),
+        ]
+        for call in bad:
+            with pytest.raises(CacheKeyError):
+                call()
 
     def test_many_more_than_a_page(self, cache: Any) -> None:
         """Scans go on past one page."""
@@ -301,6 +309,9 @@ class BasicLaws(Fixtures):
             outlive()
         with pytest.raises(CacheConfigError):
             cache.lock("job", ttl=float("inf"))
+        for name in ("", None, 5, "\0"):
+            with pytest.raises(CacheKeyError):
+                cache.lock(name, ttl=1)
 
     def test_lock_among_threads(self, cache: Any) -> None:
         """Whoever waits for a lock gets it when it is free, and nobody else has it."""

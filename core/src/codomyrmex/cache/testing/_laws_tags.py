@@ -90,12 +90,16 @@ class TagLaws(Fixtures):
         cache.invalidate_tags("tag")
         assert cache.get("endless") is None
 
-    @pytest.mark.parametrize("tags", ["text", [""], [1], [None], ["lone\ud800"], ["x" * 1001]], ids=repr)
+    @pytest.mark.parametrize(
+        "tags", ["text", 5, [""], [1], [None], [["a"]], ["lone\ud800"], ["x" * 1001], ["x"] * 1001], ids=repr
+    )
     def test_bad_tags(self, cache: Any, tags: Any) -> None:
         """What can't be a tag is an error, and nothing is stored."""
         with pytest.raises(CacheKeyError):
             cache.set("key", 1, tags=tags)
         assert cache.exists("key") is False
+        with pytest.raises(CacheKeyError):
+            cache.invalidate_tags(*(tags if isinstance(tags, list) else [[tags]]))
 
 
 CHANGES: dict[str, Callable[[Any], Any]] = {
