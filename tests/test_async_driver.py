@@ -1,4 +1,4 @@
-"""A driver that is itself asynchronous: the kit on one that gives way at every call, and how a view finds its driver."""
+"""A driver that is itself asynchronous: the kit on one that gives way at every call; how a view finds its driver."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from codomyrmex.cache import CacheConnectionError, CacheManager, CachePluginError, hookimpl
+from codomyrmex.cache import CacheConnectionError, CacheError, CacheManager, CachePluginError, hookimpl
 from codomyrmex.cache.backend import (
     AsyncBackend,
     Backend,
@@ -28,6 +28,7 @@ class DictStore:
 
     def __init__(self) -> None:
         self.data: dict[str, bytes] = {}
+        self.closed = False
 
     def get(self, key: str) -> bytes | None:
         return self.data.get(key)
@@ -42,7 +43,7 @@ class DictStore:
         return [key for key in list(self.data) if key.startswith(prefix)]
 
     def close(self) -> None:
-        self.data.clear()
+        self.closed = True
 
 
 class GivesWay(AsyncBackend[bytes]):
@@ -191,3 +192,46 @@ def test_errors_reach_the_awaiting_caller() -> None:
         cache = manager.get_async_cache("cache", backend="fails", serializer="json")
         asyncio.run(read(lambda: cache.get("key")))
         asyncio.run(read(cache.ping))
+
+
+@pytest.mark.parametrize("how", ["cache", "async cache", "manager"])
+def test_whoever_closes_closes_both(how: str) -> None:
+    """Both drivers of a cache are closed, whichever view or manager is."""
+    plugin = BothPlugin()
+    with CacheManager(environ={}) as manager:
+        manager.register(plugin, "both")
+        cache = manager.get_cache("cache", backend="both", serializer="json")
+        view = manager.get_async_cache("cache")
+        closing = {"cache": cache.close, "async cache": Awaited(view).close, "manager": manager.close}
+        closing[how]()
+        assert isinstance(view._driver, GivesWay)
+        assert view._driver.calls == ["close"]
+        with pytest.raises(CacheError, match="closed"):
+            cache.get("key")
+        with pytest.raises(CacheError, match="closed"):
+            Awaited(view).get("key")
+
+
+def test_a_manager_closes_what_is_asynchronous_only() -> None:
+    """Also from inside an event loop, which has no part in it."""
+
+    async def main() -> list[str]:
+        with CacheManager(environ={}) as manager:
+            manager.register(AsyncOnlyPlugin(), "only")
+            cache = manager.get_async_cache("cache", backend="only", serializer="json")
+        assert isinstance(cache._driver, GivesWay)
+        return cache._driver.calls
+
+    assert asyncio.run(main()) == ["close"]
+
+
+def test_a_cache_that_can_not_be_made_leaves_nothing_open() -> None:
+    """If a part is missing, the driver that was made before it is closed."""
+    plugin = BothPlugin()
+    with CacheManager(environ={}) as manager:
+        manager.register(plugin, "both")
+        with pytest.raises(CachePluginError, match="cache 'cache': there is no serializer 'nothing'") as caught:
+            manager.get_cache("cache", backend="both", serializer="nothing")
+        assert caught.value.cache == "cache"
+        (below,) = plugin.stores.values()
+        assert below._store.closed

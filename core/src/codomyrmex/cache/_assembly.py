@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from ._capabilities import Capabilities
 from ._clocks import Clock
 from ._codec import BytesCodec, Codec, ObjectCodec
 from ._config import CORE_OPTIONS, DEFAULT_SERIALIZER, Settings
+from ._discovery import Kind
 from ._driver import AnyAsyncBackend, AnyBackend, AsyncBackend, Backend
 from ._events import Emit, Removal, emitter
 from ._keys import Keys
@@ -19,7 +21,7 @@ from ._request import PluginRequest
 from ._stats import Recorder
 from ._store import Store
 from ._ttl import TTLManager
-from .errors import CacheConfigError, CachePluginError
+from .errors import CacheConfigError, CacheError, CachePluginError
 from .eviction import EvictionPolicy
 from .serializers import Serializer, Transform
 
@@ -43,7 +45,11 @@ class Assembly:
         self.async_driver: AnyAsyncBackend | None = None
         if self.driver is None:
             self.async_driver = self._make_async()
-        self.store = self._store(self.driver or self.async_driver)
+        try:
+            self.store = self._store(self.driver or self.async_driver)
+        except BaseException:
+            self.release(in_loop=False)
+            raise
 
     def for_async(self) -> AnyBackend | AnyAsyncBackend:
         """The driver of the asynchronous view: its own if there is one, else the synchronous one."""
@@ -64,6 +70,21 @@ class Assembly:
             )
         return self.driver
 
+    def release(self, *, in_loop: bool) -> None:
+        """Close the drivers.
+
+        Args:
+            in_loop: The asynchronous one is closed by its user, in an event loop. Otherwise it gets a loop of its own
+                here,
+                in a thread of its own, since this thread may be running one.
+        """
+        if self.driver is not None:
+            self.driver.close()
+        if self.async_driver is not None and not in_loop:
+            closing = threading.Thread(target=_close, args=(self.async_driver,))
+            closing.start()
+            closing.join()
+
     def _make_async(self) -> AnyAsyncBackend | None:
         made: AnyAsyncBackend | None = self._make("create_async_backend", AsyncBackend)
         return made
@@ -81,7 +102,7 @@ class Assembly:
             emit=self._emit(),
             make_policy=self._policy,
         )
-        driver = self._plugins.create("backends", hook, settings.backend, request, wanted)
+        driver = self._create("backends", hook, settings.backend, request, wanted)
         problem = None if driver is None else self._misfit(driver.capabilities)
         if problem is not None:
             if isinstance(driver, Backend):
@@ -140,9 +161,9 @@ class Assembly:
     def _stage(self, stage: dict[str, Any]) -> Serializer | Transform:
         name = stage.pop("name")
         request = PluginRequest(name=name, cache=self.settings.name, options=stage)
-        made = self._plugins.create("serializers", "create_serializer", name, request, (Serializer, Transform))
+        made = self._create("serializers", "create_serializer", name, request, (Serializer, Transform))
         if made is None:
-            raise CachePluginError(f"plugin {name!r} makes no serializer", cache=self.settings.name)
+            raise CachePluginError(f"cache {self.settings.name!r}: plugin {name!r} makes no serializer")
         return made  # type: ignore[no-any-return]
 
     def _policy(self, default: str) -> EvictionPolicy:
@@ -150,10 +171,22 @@ class Assembly:
         table = dict(self.settings.core.eviction or {"name": default})
         name = table.pop("name")
         request = PluginRequest(name=name, cache=self.settings.name, options=table)
-        made = self._plugins.create("eviction", "create_eviction_policy", name, request, EvictionPolicy)
+        made = self._create("eviction", "create_eviction_policy", name, request, EvictionPolicy)
         if made is None:
-            raise CachePluginError(f"plugin {name!r} makes no eviction policy", cache=self.settings.name)
+            raise CachePluginError(f"cache {self.settings.name!r}: plugin {name!r} makes no eviction policy")
         return made  # type: ignore[no-any-return]
+
+    def _create(self, kind: Kind, hook: str, name: str, request: Any, wanted: type | tuple[type, ...]) -> Any:
+        """`Plugins.create`, its errors with the name of the cache that asked."""
+        try:
+            return self._plugins.create(kind, hook, name, request, wanted)
+        except CachePluginError as error:
+            cache = self.settings.name
+            if error.cache is not None:
+                raise
+            raise CachePluginError(
+                f"cache {cache!r}: {error.message}", cache=cache, backend=self.settings.backend
+            ) from error.__cause__
 
     def _emit(self) -> Emit | None:
         listeners = self._plugins.listeners()
@@ -166,6 +199,17 @@ class Assembly:
     def _refuse(self, message: str) -> CacheConfigError:
         name = self.settings.name
         return CacheConfigError(f"cache {name!r}: {message}", cache=name, backend=self.settings.backend)
+
+
+def _close(driver: AnyAsyncBackend) -> None:
+    import asyncio
+
+    try:
+        asyncio.run(driver.close())
+    except CacheError as error:
+        import logging
+
+        logging.getLogger("codomyrmex.cache").warning("closing a %s failed: %s", type(driver).__name__, error)
 
 
 def quiet(name: str, call: Callable[[Any], None], recorder: Recorder) -> Callable[[Removal], None]:

@@ -214,7 +214,8 @@ class AsyncCache(Generic[V]):
 
     async def close(self) -> None:
         """See `Cache.close`."""
-        if self._store.close():
+        if not self._store.closed:
+            self._store.close(in_loop=True)
             await self._perform(self._driver.close)
 
     async def __getitem__(self, key: str) -> V:

@@ -250,8 +250,7 @@ class Cache(Generic[V]):
 
     def close(self) -> None:
         """Release the backend; the cache can't be used afterwards, a second call does nothing."""
-        if self._store.close():
-            self._driver.close()
+        self._store.close()
 
     def __getitem__(self, key: str) -> V:
         """The value of ``key``.

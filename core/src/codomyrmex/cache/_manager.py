@@ -103,7 +103,7 @@ class CacheManager:
             opened = self._open.pop(name, None)
         if opened is None:
             return False
-        _close(opened)
+        opened.assembly.store.close()
         return True
 
     def clear_all(self) -> None:
@@ -166,7 +166,7 @@ class CacheManager:
             self._closed = True
             opened, self._open = self._open, {}
         for one in opened.values():
-            _close(one)
+            one.assembly.store.close()
 
     def __enter__(self) -> CacheManager:
         return self
@@ -197,18 +197,14 @@ class CacheManager:
         self._open[name] = opened
         return opened
 
-    def _forget(self, name: str, opened: _Open) -> None:
-        """A cache that its user has closed is made anew when it is asked for again."""
+    def _forget(self, name: str, opened: _Open, in_loop: bool) -> None:
+        """Release a cache that has been closed; it is made anew when it is asked for again."""
         if opened.assembly.driver is not None:
             reaper.forget(opened.assembly.driver)
+        opened.assembly.release(in_loop=in_loop)
         with self._lock:
             if self._open.get(name) is opened:
                 del self._open[name]
-
-
-def _close(opened: _Open) -> None:
-    if opened.assembly.store.close() and opened.assembly.driver is not None:
-        opened.assembly.driver.close()
 
 
 _default: CacheManager | None = None

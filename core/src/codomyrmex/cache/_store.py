@@ -52,7 +52,7 @@ class Store:
         self.tagged = False
         """Whether this process has met a tagged record: until then reads need not ask for markers."""
         self.closed = False
-        self.when_closed: Callable[[], None] | None = None
+        self.when_closed: Callable[[bool], None] | None = None
         self._random_bits = random_bits or _random_bits
         self._down = False
 
@@ -78,14 +78,17 @@ class Store:
             self._down = False
             _logger().info("cache %r: backend %s answers again", self.name, self.backend)
 
-    def close(self) -> bool:
-        """Mark as closed; False if it was."""
+    def close(self, *, in_loop: bool = False) -> None:
+        """Mark as closed and let the owner release the drivers; a second call does nothing.
+
+        Args:
+            in_loop: The caller closes the asynchronous driver itself.
+        """
         if self.closed:
-            return False
+            return
         self.closed = True
         if self.when_closed is not None:
-            self.when_closed()
-        return True
+            self.when_closed(in_loop)
 
 
 def _random_bits() -> int:

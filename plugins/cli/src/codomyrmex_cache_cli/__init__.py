@@ -1,0 +1,18 @@
+"""The command ``codomyrmex-cache``: what is installed, whether a config works, and a demo.
+
+Importing this package imports nothing else; `main` brings typer, and each command (`_plugins`, `_doctor`,
+`_demo`) what it needs.
+"""
+
+from __future__ import annotations
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command with the arguments of the process, and exit with its code."""
+    import sys
+
+    from ._run import run
+
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,86 @@
+"""The commands and their options. Each brings the modules that do its work when it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PROGRAM = "codomyrmex-cache"
+
+app = typer.Typer(add_completion=False, help="Look at, check and try the caches of codomyrmex-cache.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs in place of a table.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import platform
+        from importlib.metadata import version
+
+        own, core = version("codomyrmex-cache-cli"), version("codomyrmex-cache")
+        print(f"{PROGRAM} {own} (codomyrmex-cache {core}, Python {platform.python_version()})")
+        raise typer.Exit()
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print versions and exit."),
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Show the traceback of an error; may stand after the command, too."),
+    ] = False,
+) -> int:
+    if context.invoked_subcommand is None:
+        with contextlib.redirect_stdout(sys.stderr):  # typer prints its help in place of returning it
+            typer.echo(context.get_help())
+        return 2
+    return 0
+
+
+@app.command()
+def plugins(
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file in place of the one that CODOMYRMEX_CACHE_CONFIG names.")
+    ] = None,
+    json: AsJson = False,
+) -> int:
+    """List what is installed, from which distribution, and whether it may be used. Imports none of it."""
+    from . import _plugins
+
+    return _plugins.show(config, json)
+
+
+@app.command()
+def doctor(
+    config: Annotated[
+        Path | None, typer.Argument(help="TOML file in place of the one that CODOMYRMEX_CACHE_CONFIG names.")
+    ] = None,
+    json: AsJson = False,
+) -> int:
+    """Check every cache of a config end to end, and say what to fix. Exits with 1 if there is a problem."""
+    from . import _doctor
+
+    return _doctor.show(config, json)
+
+
+@app.command()
+def demo(
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(help="Name or URL of a backend, once or more; without it, all installed ones."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Analyse only the first so many modules.")] = None,
+    json: AsJson = False,
+) -> int:
+    """Cache the analysis of every module of Python's standard library, on each backend, cold and warm."""
+    from . import _demo
+
+    return _demo.show(backend or [], limit, json)
