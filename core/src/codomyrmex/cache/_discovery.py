@@ -81,11 +81,15 @@ def _scan() -> dict[tuple[Kind, str], tuple[Found, ...]]:
     metadata = _metadata()
     table: dict[tuple[Kind, str], tuple[Found, ...]] = {}
     groups: dict[str, Kind] = {_GROUP + kind: kind for kind in KINDS}
+    named: dict[int, tuple[str, str]] = {}  # reading a distribution's metadata takes a millisecond
     for entry in metadata.entry_points():
         kind = groups.get(entry.group)
         if kind is None or entry.dist is None:
             continue
-        found = Found(kind, entry.name, entry.value.strip(), entry.dist.name, entry.dist.version)
+        if id(entry.dist) not in named:
+            about = entry.dist.metadata
+            named[id(entry.dist)] = about["Name"], about["Version"]
+        found = Found(kind, entry.name, entry.value.strip(), *named[id(entry.dist)])
         known = table.get((kind, entry.name), ())
         if found not in known:
             table[kind, entry.name] = (*known, found)
