@@ -229,6 +229,13 @@ def _parse_annex(context: bytes, annex: bytes, length: int, version: Version) ->
     body = annex[_CHECKSUM.size :]
     if len(annex) != length or length < 8 or _CHECKSUM.unpack_from(annex)[0] != crc32(body, crc32(context)):
         raise Unreadable("the tags are damaged, or belong to another key", version)
+    try:
+        return _unpack_tags(body)
+    except (struct.error, UnicodeDecodeError):
+        raise Unreadable("the tags can't be read", version) from None
+
+
+def _unpack_tags(body: bytes) -> tuple[Tags, bytes]:
     count, size = _SHORT.unpack_from(body)[0], _SHORT.unpack_from(body, 2)[0]
     token, at = body[4 : 4 + size], 4 + size
     tags: list[tuple[str, bytes]] = []

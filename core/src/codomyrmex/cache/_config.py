@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -121,19 +120,18 @@ class Config:
             CacheConfigError: Naming the option, what was given and what is allowed.
         """
         check_cache_name(name)
-        table = dict(self.caches.get(name, self.defaults))
-        backend = given.get("backend")
-        if backend is not None and backend != table.get("backend", DEFAULT_BACKEND):
-            # The table's other options belong to the backend it names.
-            table = {option: value for option, value in table.items() if option in CORE_OPTIONS}
-        table |= self._overrides(name)
-        table |= given
         where = f"cache {name!r}"
-        chosen = table.get("backend", DEFAULT_BACKEND)
-        url: SplitResult | None = None
-        if isinstance(chosen, str) and "://" in chosen:
-            chosen, url, from_url = _split_url(chosen, where)
-            table = from_url | table | {"backend": chosen}
+        table = {**self.caches.get(name, self.defaults), **self._overrides(name)}
+        table, url = _with_url(table, where, name)
+        if "backend" in given:
+            own, own_url = _with_url(given, where, name)
+            if (own["backend"], own_url) != (table.get("backend", DEFAULT_BACKEND), url):
+                # The table's other options belong to the backend that it names.
+                table = {option: value for option, value in table.items() if option in CORE_OPTIONS}
+            url = own_url
+            table |= own
+        else:
+            table |= given
         core_given = {option: value for option, value in table.items() if option in CORE_OPTIONS}
         own = {option: value for option, value in table.items() if option not in CORE_OPTIONS}
         core = _options.parse(CacheOptions, core_given, where=where, known=own, cache=name)
@@ -170,18 +168,14 @@ def read_config(config: Mapping[str, Any] | str | os.PathLike[str] | None, envir
         raise CacheConfigError(f"a config is a mapping or the path of a TOML file, got a {type(config).__name__}")
     for section in config:
         if section not in _SECTIONS:
-            near = difflib.get_close_matches(str(section), _SECTIONS, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise CacheConfigError(f"{source}: unknown section {section!r}; allowed: {', '.join(_SECTIONS)}.{hint}")
+            raise CacheConfigError(f"{source}: {_options.unknown(section, _SECTIONS, 'section')}")
     caches = _table(config, "caches", source)
     for name in caches:
         check_cache_name(name)
         _table(caches, name, f"{source}, caches")
     plugins = _table(config, "plugins", source)
-    if unknown := set(plugins) - {"allow", "block", "enable"}:
-        raise CacheConfigError(
-            f"{source}: unknown option {sorted(unknown)[0]!r} in plugins; allowed: allow, block, enable"
-        )
+    if unknown := sorted(set(plugins) - {"allow", "block", "enable"}):
+        raise CacheConfigError(f"{source}, plugins: {_options.unknown(unknown[0], ('allow', 'block', 'enable'))}")
     allow, block = _names(plugins, "allow", source), _names(plugins, "block", source)
     said_allow = _said(allow, source) | _said(_split(environ.get(_ALLOW_VARIABLE)), _ALLOW_VARIABLE)
     said_block = _said(block, source) | _said(_split(environ.get(_BLOCK_VARIABLE)), _BLOCK_VARIABLE)
@@ -216,19 +210,30 @@ def _read_file(path: str) -> Mapping[str, Any]:
     return section
 
 
-def _split_url(text: str, where: str) -> tuple[str, SplitResult, dict[str, str]]:
-    """Name of the backend, the URL without its query, and the query as options."""
+def _with_url(options: Mapping[str, Any], where: str, cache: str) -> tuple[dict[str, Any], SplitResult | None]:
+    """``options`` with a URL's backend and query in place of the URL, and the URL without its query.
+
+    An option that is given beside the URL wins over the one in it.
+    """
+    text = options.get("backend")
+    if not isinstance(text, str) or "://" not in text:
+        return dict(options), None
     from urllib.parse import parse_qsl, urlsplit
 
+    def problem(what: str) -> CacheConfigError:
+        return CacheConfigError(f"{where}, option 'backend': {what} {_options.redact(text)!r}", cache=cache)
+
     try:
-        url = urlsplit(text)
+        # A plugin's name may hold an underscore, which urlsplit does not take for part of a scheme.
+        name, _, rest = text.partition("://")
+        url = urlsplit(f"backend://{rest}")._replace(scheme=name)
         pairs = parse_qsl(url.query, keep_blank_values=True, strict_parsing=bool(url.query))
     except ValueError:
-        raise CacheConfigError(f"{where}, option 'backend': {_options.redact(text)!r} is no URL") from None
+        raise problem("this is no URL:") from None
     query = dict(pairs)
     if len(query) != len(pairs):
-        raise CacheConfigError(f"{where}, option 'backend': an option stands twice in {_options.redact(text)!r}")
-    return url.scheme, url._replace(query="", fragment=""), query
+        raise problem("an option stands twice in")
+    return {**query, **options, "backend": url.scheme}, url._replace(query="", fragment="")
 
 
 def _table(parent: Mapping[str, Any], name: str, source: str) -> Mapping[str, Any]:

@@ -35,21 +35,12 @@ def degrades(to: Callable[..., T]) -> Callable[[Operation[S, P, T]], Operation[S
     """
 
     def decorate(operation: Operation[S, P, T]) -> Operation[S, P, T]:
-        @wraps(operation)
-        def steps(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Steps[T]:
-            store = self.store
-            store.check_open()
-            try:
-                result = yield from operation(self, *args, **kwargs)
-            except CacheConnectionError as error:
-                store.failed(error)
-                if store.on_error == "raise":
-                    raise
-                return to(self, *args, **kwargs)
-            store.answered()
-            return result
+        def failed(owner: S, error: CacheConnectionError, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            if owner.store.on_error == "raise":
+                raise error
+            return to(owner, *args, **kwargs)
 
-        return steps
+        return _guarded(operation, failed)
 
     return decorate
 
@@ -57,22 +48,30 @@ def degrades(to: Callable[..., T]) -> Callable[[Operation[S, P, T]], Operation[S
 def never_silent(operation: Operation[S, P, T]) -> Operation[S, P, T]:
     """For invalidations: count a failure and raise it as `CacheInvalidationError`, whatever ``on_error`` says."""
 
+    def failed(owner: S, error: CacheConnectionError, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        store = owner.store
+        raise CacheInvalidationError(
+            f"cache {store.name!r}: this {operation.__name__} may not have reached {store.backend}: {error.message}",
+            cache=store.name,
+            backend=store.backend,
+            key=error.key,
+        ) from error
+
+    return _guarded(operation, failed)
+
+
+def _guarded(
+    operation: Operation[S, P, T], failed: Callable[Concatenate[S, CacheConnectionError, P], T]
+) -> Operation[S, P, T]:
     @wraps(operation)
     def steps(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Steps[T]:
-        store = self.store
-        store.check_open()
+        self.store.check_open()
         try:
             result = yield from operation(self, *args, **kwargs)
         except CacheConnectionError as error:
-            store.failed(error)
-            what = operation.__name__
-            raise CacheInvalidationError(
-                f"cache {store.name!r}: this {what} may not have reached {store.backend}: {error.message}",
-                cache=store.name,
-                backend=store.backend,
-                key=error.key,
-            ) from error
-        store.answered()
+            self.store.failed(error)
+            return failed(self, error, *args, **kwargs)
+        self.store.answered()
         return result
 
     return steps

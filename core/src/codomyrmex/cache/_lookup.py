@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
 from ._codec import Unreadable
 from ._keys import MARKER
 from ._record import Field, Record, Version
-from ._steps import Steps
+from ._steps import Steps, before
 from ._store import Store
 from ._tags import TagOperations, alive
 from ._ttl import State, judge
@@ -50,6 +50,22 @@ class Seen(NamedTuple):
 
 
 NOTHING = Seen(Found.ABSENT)
+
+
+class Decision(NamedTuple):
+    """What is to be done with an entry, and what the caller is told once it is done.
+
+    Attributes:
+        result: For the caller.
+        swap: Whether the entry changes at all.
+        new: What replaces it, as the driver stores it; None for nothing.
+        header_only: Only the header of ``new`` counts.
+    """
+
+    result: Any
+    swap: bool = True
+    new: Any = None
+    header_only: bool = False
 
 
 class Lookup:
@@ -106,6 +122,22 @@ class Lookup:
         except Unreadable:
             self.store.recorder.unreadable.increment()
             return False, None
+
+    def change(self, key: str, decide: Callable[[Seen], Steps[Decision]]) -> Steps[Any]:
+        """Read, decide and swap until nobody else has changed the entry in between; the decision's result.
+
+        Args:
+            key: The storage key.
+            decide: Asked anew whenever somebody was quicker.
+        """
+        attempt = 0
+        while True:
+            yield from before(attempt)
+            attempt += 1
+            seen = yield from self.see(key)
+            decision = yield from decide(seen)
+            if not decision.swap or (yield from self.replace(key, seen, decision.new, decision.header_only)):
+                return decision.result
 
     def replace(self, key: str, seen: Seen, new: Any, header_only: bool = False) -> Steps[bool]:
         """Put ``new`` (None: nothing) where ``seen`` was; False if it has changed meanwhile."""

@@ -164,13 +164,13 @@ class Reads:
         if record is None or not ttl.sliding or not ttl.due(record, ttl.clock()):
             return
         with suppress(CacheError):
-            yield from self.renew(storage, seen, record, record.ttl)
+            header = yield from self.renewed(storage, record, record.ttl)
+            yield from self._lookup.replace(storage, seen, header, True)
 
-    def renew(self, storage: str, seen: Seen, record: Record, seconds: float) -> Steps[bool]:
-        """Give ``record`` ``seconds`` from now and leave its load undisturbed; False if it has changed meanwhile."""
+    def renewed(self, storage: str, record: Record, seconds: float) -> Steps[Any]:
+        """A header that gives ``record`` ``seconds`` from now and keeps its lease; its tags' markers live as long."""
         store = self.store
         times = store.ttl.renewed(record, seconds, store.ttl.clock())
         if record.tags and times.kept_until > record.kept_until:
             yield from self._lookup.tags.ensure((tag for tag, _ in record.tags), times.kept_until)
-        header = store.codec.header(storage, record.with_times(store.token(), times))
-        return (yield from self._lookup.replace(storage, seen, header, True))
+        return store.codec.header(storage, record.with_times(store.token(), times))

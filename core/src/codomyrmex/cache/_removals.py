@@ -12,9 +12,9 @@ from typing import Any
 from ._defaults import PAGE
 from ._guard import never_silent
 from ._keys import glob_pattern, glob_prefix, key_problem
-from ._lookup import Found, Lookup
+from ._lookup import Decision, Found, Lookup, Seen
 from ._reads import Reads
-from ._steps import Steps, before
+from ._steps import Steps
 from ._tags import check_tags
 from .errors import CacheKeyError
 
@@ -66,15 +66,14 @@ class Removals:
     def pop(self, key: str, default: Any = None) -> Steps[Any]:
         """The value of a fresh entry, which is removed, or the default."""
         storage = self._reads.storage(key)
-        attempt = 0
-        while True:
-            yield from before(attempt)
-            attempt += 1
-            seen = yield from self._lookup.see(storage)
-            served, value = self._lookup.value(storage, seen)
-            if (yield from self._lookup.replace(storage, seen, None)):
-                self.store.recorder.deletes.add(served)
-                return value if served else default
+
+        def decide(seen: Seen) -> Steps[Decision]:
+            yield from ()
+            return Decision(self._lookup.value(storage, seen))
+
+        served, value = yield from self._lookup.change(storage, decide)
+        self.store.recorder.deletes.add(served)
+        return value if served else default
 
     @never_silent
     def invalidate_tags(self, *tags: str) -> Steps[None]:

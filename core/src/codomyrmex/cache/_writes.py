@@ -11,10 +11,10 @@ from typing import Any
 
 from ._guard import degrades, never_silent, no
 from ._keys import show
-from ._lookup import Found, Lookup, Seen
+from ._lookup import Decision, Found, Lookup, Seen
 from ._reads import Reads
 from ._record import Record, Tags, Times
-from ._steps import Steps, before
+from ._steps import Steps
 from ._tags import check_tags
 from ._ttl import Ttl
 from .errors import CacheKeyError, CacheSerializationError
@@ -76,19 +76,18 @@ class Writes:
     ) -> Steps[bool]:
         """Store only if absent; whether it did."""
         storage = self._reads.storage(key)
-        attempt = 0
-        while True:
-            yield from before(attempt)
-            attempt += 1
-            seen = yield from self._lookup.see(storage)
+
+        def decide(seen: Seen) -> Steps[Decision]:
             if self._lookup.value(storage, seen)[0]:
-                return False
+                return Decision(False, swap=False)
             times = self.store.ttl.times(ttl, stale_for)
             tokens = yield from self._tokens(tags, times)
-            new = self._encode(key, storage, value, times, tokens)
-            if (yield from self._lookup.replace(storage, seen, new)):
-                self.store.recorder.sets.increment()
-                return True
+            return Decision(True, new=self._encode(key, storage, value, times, tokens))
+
+        added: bool = yield from self._lookup.change(storage, decide)
+        if added:
+            self.store.recorder.sets.increment()
+        return added
 
     def _not_added(self, key: str, delta: int = 1, *, initial: int = 0, ttl: Ttl | None = None) -> int:
         return False
@@ -100,65 +99,61 @@ class Writes:
         for number in (delta, initial):
             if type(number) is not int:
                 raise CacheSerializationError(f"incr adds ints; got a {type(number).__name__}", key=key)
-        attempt = 0
-        while True:
-            yield from before(attempt)
-            attempt += 1
-            seen = yield from self._lookup.see(storage)
+
+        def decide(seen: Seen) -> Steps[Decision]:
+            yield from ()
             served, value = self._lookup.value(storage, seen)
+            if served and type(value) is not int:
+                raise CacheSerializationError(
+                    f"cache {self.store.name!r}: {show(key)} holds a {type(value).__name__}, not an int",
+                    cache=self.store.name,
+                    key=key,
+                )
             if served and seen.record is not None:
-                if type(value) is not int:
-                    raise CacheSerializationError(
-                        f"cache {self.store.name!r}: {show(key)} holds a {type(value).__name__}, not an int",
-                        cache=self.store.name,
-                        key=key,
-                    )
-                times = Times(seen.record.fresh_until, seen.record.kept_until, seen.record.ttl)
-                tokens = seen.record.tags
+                old = seen.record
+                times, tokens = Times(old.fresh_until, old.kept_until, old.ttl), old.tags
             else:
                 value, times, tokens = initial, self.store.ttl.times(ttl), ()
-            total: int = value + delta
-            new = self._encode(key, storage, total, times, tokens)
-            if (yield from self._lookup.replace(storage, seen, new)):
-                self.store.recorder.sets.increment()
-                return total
+            total = value + delta
+            return Decision(total, new=self._encode(key, storage, total, times, tokens))
+
+        total: int = yield from self._lookup.change(storage, decide)
+        self.store.recorder.sets.increment()
+        return total
 
     @degrades(no)
     def touch(self, key: str, ttl: Ttl | None = None) -> Steps[bool]:
         """A new life; False if absent."""
         storage = self._reads.storage(key)
         _, _, seconds = self.store.ttl.times(ttl)
-        attempt = 0
-        while True:
-            yield from before(attempt)
-            attempt += 1
-            seen = yield from self._lookup.see(storage)
+
+        def decide(seen: Seen) -> Steps[Decision]:
             if not self._lookup.value(storage, seen)[0] or seen.record is None:
-                return False
-            if (yield from self._reads.renew(storage, seen, seen.record, seconds)):
-                return True
+                return Decision(False, swap=False)
+            header = yield from self._reads.renewed(storage, seen.record, seconds)
+            return Decision(True, new=header, header_only=True)
+
+        touched: bool = yield from self._lookup.change(storage, decide)
+        return touched
 
     @never_silent
     def expire(self, key: str) -> Steps[bool]:
         """End the ttl now, keep the value as a fallback, and let no running load store; False if absent."""
         storage = self._reads.storage(key)
-        attempt = 0
-        while True:
-            yield from before(attempt)
-            attempt += 1
-            seen = yield from self._lookup.see(storage)
-            if (yield from self._lookup.replace(storage, seen, *self._ended(storage, seen))):
-                return seen.found is Found.FRESH
 
-    def _ended(self, storage: str, seen: Seen) -> tuple[Any, bool]:
-        """What replaces an entry that ends now, and whether only its header does."""
-        record = seen.record
-        if record is None or seen.found not in (Found.FRESH, Found.STALE):
-            return None, False
-        until = min(record.fresh_until, self.store.ttl.clock())
-        ended = record.with_times(self.store.token(), Times(until, record.kept_until, record.ttl))
-        ended.lease, ended.lease_until = None, 0.0
-        return self.store.codec.header(storage, ended), True
+        def decide(seen: Seen) -> Steps[Decision]:
+            yield from ()
+            record = seen.record
+            if record is None or seen.found not in (Found.FRESH, Found.STALE):
+                return Decision(False)  # a load that has no value yet loses its lease
+            until = min(record.fresh_until, self.store.ttl.clock())
+            ended = record.with_times(self.store.token(), Times(until, record.kept_until, record.ttl))
+            ended.lease, ended.lease_until = None, 0.0
+            header = self.store.codec.header(storage, ended)
+            return Decision(seen.found is Found.FRESH, new=header, header_only=True)
+
+        expired: bool = yield from self._lookup.change(storage, decide)
+        return expired
 
     def _tokens(self, tags: Iterable[str], times: Times) -> Steps[Tags]:
         # A plain `set` has no tags and pays no more than this test for them.

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from .errors import CacheConfigError
 
-__all__ = ["Kind", "duration", "option", "parse", "redact", "size"]
+__all__ = ["Kind", "duration", "option", "parse", "redact", "size", "unknown"]
 
 Kind: TypeAlias = Literal[
     "choice", "count", "duration", "flag", "fraction", "object", "path", "plugin", "plugins", "secret", "size", "text"
@@ -33,6 +33,7 @@ _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 _DECIMAL_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _SIZE_UNITS = _DECIMAL_UNITS | {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)
+_LONGEST_INT = 256
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 
 
@@ -75,7 +76,10 @@ def duration(value: object) -> float:
     elif isinstance(value, timedelta):
         seconds = value.total_seconds()
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = _as_float(value)
+        try:
+            seconds = float(value)
+        except OverflowError:
+            raise CacheConfigError(f"got {_show(value)}; expected {_EXPECTED['duration']}") from None
     else:
         raise CacheConfigError(f"got {_show(value)}; expected {_EXPECTED['duration']}")
     if not seconds > 0:
@@ -127,7 +131,7 @@ def parse(
     fields = {field.name: field for field in dataclasses.fields(schema)}  # type: ignore[arg-type]
     for name in given:
         if name not in fields:
-            raise CacheConfigError(f"{where}: {_unknown(name, {*fields, *known})}", cache=cache)
+            raise CacheConfigError(f"{where}: {unknown(name, {*fields, *known})}", cache=cache)
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in given:
@@ -161,28 +165,24 @@ _EXPECTED: dict[str, str] = {
 }
 
 
-def _unknown(name: str, allowed: Iterable[str]) -> str:
+def unknown(name: str, allowed: Iterable[str], noun: str = "option") -> str:
+    """The text of an error: ``name`` is unknown, what is allowed, and what was probably meant."""
     import difflib  # only needed for errors
 
     choices = sorted(allowed)
     near = difflib.get_close_matches(str(name), choices, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown option {name!r}; allowed: {', '.join(choices) or 'none'}.{hint}"
+    return f"unknown {noun} {name!r}; allowed: {', '.join(choices) or 'none'}.{hint}"
 
 
 def _show(value: object) -> str:
     if isinstance(value, str):
-        return repr(redact(value[:80]))
+        return repr(redact(value)[:80])
+    if isinstance(value, int) and value.bit_length() > _LONGEST_INT:
+        return "a huge int"
     if isinstance(value, (bool, int, float, timedelta)) or value is None:
-        return repr(value)[:80]
+        return repr(value)
     return f"a {type(value).__name__}"
-
-
-def _as_float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
 
 
 def _convert(metadata: Mapping[str, Any], value: Any) -> Any:
@@ -194,7 +194,12 @@ def _convert(metadata: Mapping[str, Any], value: Any) -> Any:
             return value
         expected = _EXPECTED[kind].format(choices=", ".join(map(repr, metadata["choices"])))
         raise CacheConfigError(f"got {_show(value)}; expected {expected}")
-    converted = _CONVERTERS[kind](value)
+    try:
+        converted = _CONVERTERS[kind](value)
+    except CacheConfigError:
+        raise
+    except (ValueError, OverflowError):  # a number beyond what int() or float() take
+        converted = _REFUSED
     if converted is _REFUSED:
         shown = "a value that is not shown" if kind == "secret" else _show(value)
         none = ", or 'none'" if metadata["optional"] else ""
@@ -258,7 +263,7 @@ def _object(value: object) -> object:
         found: object = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise CacheConfigError(f"{value!r} can't be loaded: {error}") from error
     return found
 
