@@ -119,4 +119,4 @@ def test_metadata(distribution: Distribution) -> None:
     classifiers = shown.get_all("Classifier") or []
     assert ">=3.11" == shown["Requires-Python"]
     assert "Typing :: Typed" in classifiers
-    assert (distribution.directory / "README.md").read_text("utf-8").strip() == shown.get_payload().strip()
+    assert (distribution.directory / "README.md").read_text("utf-8").strip() == shown["Description"].strip()
