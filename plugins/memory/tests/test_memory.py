@@ -14,6 +14,7 @@ import pytest
 from invariants import check_memory
 
 from codomyrmex.cache import Cache, CacheConfigError, CacheFullError, CacheManager, hookimpl
+from codomyrmex.cache._reaper import purge
 from codomyrmex.cache.eviction import Removal
 from codomyrmex.cache.testing import ManualClock
 
@@ -82,7 +83,7 @@ def test_causes(heard: tuple[Cache[Any], Listener], clock: ManualClock) -> None:
     cache.pop("c")
     cache.set("e", 6, ttl=10)
     clock.advance(20)
-    cache._driver.purge(100)
+    purge(cache._driver, cache._store.recorder)
     cache.clear()
     assert listener.seen == [
         ("a", "replaced", 1),

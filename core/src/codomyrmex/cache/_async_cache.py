@@ -143,7 +143,7 @@ class AsyncCache(Generic[V]):
 
     async def decr(self, key: str, delta: int = 1, *, initial: int = 0, ttl: Ttl | None = None) -> int:
         """See `Cache.decr`."""
-        return await arun(self._writes.incr(key, -delta, initial=initial, ttl=ttl), self._perform)
+        return await arun(self._writes.decr(key, delta, initial=initial, ttl=ttl), self._perform)
 
     async def touch(self, key: str, ttl: Ttl | None = None) -> bool:
         """See `Cache.touch`."""

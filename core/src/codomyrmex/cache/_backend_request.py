@@ -23,11 +23,11 @@ class BackendRequest(PluginRequest):
     Attributes:
         url: The URL that named the backend, split; None if a plain name did.
         clock: The caller's own clock in place of the driver's, in seconds; None for the driver's.
-        recorder: Counters; a bounded driver counts ``evictions`` and ``expirations`` here.
+        recorder: Counters; a driver counts ``evictions`` here, and the ``expirations`` that no `purge` returns.
         emit: Reports removals to the listeners, to be called without holding a lock; None if nobody listens.
     """
 
-    url: SplitResult | None = None
+    url: SplitResult | None = field(default=None, repr=False)
     clock: Clock | None = None
     recorder: Recorder = field(default_factory=Recorder)
     emit: Emit | None = None

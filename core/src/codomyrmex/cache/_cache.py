@@ -150,7 +150,7 @@ class Cache(Generic[V]):
 
     def decr(self, key: str, delta: int = 1, *, initial: int = 0, ttl: Ttl | None = None) -> int:
         """Subtract ``delta``; see `incr`."""
-        return run(self._writes.incr(key, -delta, initial=initial, ttl=ttl))
+        return run(self._writes.decr(key, delta, initial=initial, ttl=ttl))
 
     def touch(self, key: str, ttl: Ttl | None = None) -> bool:
         """Give the entry a new life of ``ttl`` from now; False if it is absent."""

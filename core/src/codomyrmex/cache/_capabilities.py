@@ -53,7 +53,7 @@ class ScanPage(NamedTuple, Generic[S]):
 
 
 class Purged(NamedTuple):
-    """Result of a `purge`: how many records were removed, and whether more may be waiting."""
+    """Result of a `purge`: how many of the users' entries were removed, and whether more may be waiting."""
 
     removed: int
     more: bool

@@ -77,12 +77,18 @@ class Settings:
     core: CacheOptions
     options: Mapping[str, Any]
 
+    def target(self) -> str:
+        """The backend as it was written: its URL without the query, or its name."""
+        return self.backend if self.url is None else f"{self.backend}://{self.url.netloc}{self.url.path}"
+
     def differences(self, other: Settings) -> list[str]:
         """Options in which ``other`` differs, each with both values, for people."""
-        rows = [
+        here, there = self.target(), other.target()
+        rows = [] if here == there else [_difference("backend", here, there)]
+        rows += [
             _difference(one.name, getattr(self.core, one.name), getattr(other.core, one.name))
             for one in fields(CacheOptions)
-            if getattr(self.core, one.name) != getattr(other.core, one.name)
+            if one.name != "backend" and getattr(self.core, one.name) != getattr(other.core, one.name)
         ]
         return rows + [
             _difference(name, self.options.get(name), other.options.get(name))
@@ -267,4 +273,17 @@ def _said(names: tuple[str, ...], where: str) -> dict[str, str]:
 def _difference(name: str, one: object, other: object) -> str:
     if _SECRET.search(name):
         return f"{name} (not shown)"
-    return f"{name}: {_options.redact(f'{one!r:.80}')} and {_options.redact(f'{other!r:.80}')}"
+    return f"{name}: {_shown(one)} and {_shown(other)}"
+
+
+def _shown(value: object) -> str:
+    return _options.redact(repr(_without_secrets(value)))[:80]
+
+
+def _without_secrets(value: object) -> object:
+    if isinstance(value, Mapping):
+        table = cast("Mapping[str, Any]", value)
+        return {name: "***" if _SECRET.search(str(name)) else _without_secrets(one) for name, one in table.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_secrets(one) for one in cast("list[Any]", value)]
+    return value

@@ -42,8 +42,8 @@ def purge(backend: Any, limit: int) -> Steps[Purged]:
             expired, version = now >= head.kept_until, head.version
         else:
             expired, version = now >= kept_until_of(head), head[Field.VERSION.value]
-        if expired:
-            removed += yield backend.swap, (key, Field.VERSION, version, None)
+        if expired and (yield backend.swap, (key, Field.VERSION, version, None)):
+            removed += not key.startswith("\0")
     backend._purge_cursor = page.cursor
     return Purged(removed, page.cursor is not None)
 

@@ -141,7 +141,7 @@ class Backend(_Described, ABC, Generic[S]):
         return run(_defaults.clear(self, prefix))
 
     def purge(self, limit: int) -> Purged:
-        """Look at about ``limit`` records and remove those past their kept-until."""
+        """Look at about ``limit`` records and remove those past their kept-until; who calls this counts them."""
         return run(_defaults.purge(self, limit))
 
     def ping(self) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from ._steps import Steps
 from ._store import Store
-from .errors import CacheConnectionError, CacheInvalidationError
+from .errors import CacheConnectionError, CacheError, CacheInvalidationError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,12 +64,18 @@ def never_silent(operation: Operation[S, P, T]) -> Operation[S, P, T]:
 def _guarded(
     operation: Operation[S, P, T], failed: Callable[Concatenate[S, CacheConnectionError, P], T]
 ) -> Operation[S, P, T]:
+    # A method of one key has it as its first argument.
+    of_key = "key" in tuple(signature(operation).parameters)[1:2]
+
     @wraps(operation)
     def steps(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Steps[T]:
         self.store.check_open()
         try:
             result = yield from operation(self, *args, **kwargs)
-        except CacheConnectionError as error:
+        except CacheError as error:
+            self.store.locate(error, args[0] if of_key and args else None)
+            if not isinstance(error, CacheConnectionError):
+                raise
             self.store.failed(error)
             return failed(self, error, *args, **kwargs)
         self.store.answered()

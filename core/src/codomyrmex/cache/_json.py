@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .errors import CacheSerializationError
@@ -34,21 +35,25 @@ class JsonSerializer(Serializer):
 
 def _check(value: Any) -> None:
     """Refuse what would come back as another type: tuples, subclasses, keys that are no str."""
-    level = [value]
-    for _ in range(_DEPTH):
-        below: list[Any] = []
-        for item in level:
+    # Depth first: a value that holds itself is at the limit after as many steps, and takes no memory.
+    open_: list[Iterator[Any]] = [iter((value,))]
+    while open_:
+        for item in open_[-1]:
             kind: type[Any] = item.__class__
+            if kind in _ATOMS:
+                continue
             if kind is list:
-                below += item
+                inner: Iterable[Any] = item
             elif kind is dict:
                 for key in item:
                     if type(key) is not str:
                         raise CacheSerializationError(f"json can't keep a key of type {type(key).__name__} as it is")
-                below += item.values()
-            elif kind not in _ATOMS:
+                inner = item.values()
+            else:
                 raise CacheSerializationError(f"json can't keep a {type(item).__name__} as it is")
-        if not below:
-            return
-        level = below
-    raise CacheSerializationError(f"json refuses values nested deeper than {_DEPTH}")
+            if len(open_) > _DEPTH:
+                raise CacheSerializationError(f"json refuses values nested deeper than {_DEPTH}")
+            open_.append(iter(inner))
+            break
+        else:
+            open_.pop()

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from .errors import CacheConfigError, CacheKeyError
+from .options import redact
 
 _CACHE_NAME = re.compile(r"[A-Za-z0-9._-]+")
 SEPARATOR = ":"
@@ -42,7 +43,7 @@ class Keys:
         Raises:
             CacheKeyError: It is no str, empty, begins with NUL or can't be encoded.
         """
-        whole = f"{namespace}{key}" if namespace and isinstance(key, str) and key else key
+        whole = "".join((namespace, key)) if namespace and isinstance(key, str) and key else key
         problem = key_problem(whole)
         if problem is not None or not isinstance(whole, str):
             raise CacheKeyError(
@@ -91,7 +92,8 @@ def check_cache_name(name: object) -> str:
         CacheConfigError: It is no str of letters, digits, dots, underscores and hyphens.
     """
     if not isinstance(name, str) or not _CACHE_NAME.fullmatch(name):
-        raise CacheConfigError(f"a cache name is made of letters, digits, '.', '_' and '-'; got {name!r:.80}")
+        shown = redact(repr(name))[:80]
+        raise CacheConfigError(f"a cache name is made of letters, digits, '.', '_' and '-'; got {shown}")
     return name
 
 

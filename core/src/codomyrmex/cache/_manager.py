@@ -193,7 +193,7 @@ class CacheManager:
         opened = _Open(Assembly(settings, self._plugins, self._clock))
         opened.assembly.store.when_closed = functools.partial(self._forget, name, opened)
         if opened.assembly.driver is not None:
-            reaper.watch(opened.assembly.driver)
+            reaper.watch(opened.assembly.driver, opened.assembly.store.recorder)
         self._open[name] = opened
         return opened
 

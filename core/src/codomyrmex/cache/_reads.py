@@ -7,7 +7,7 @@ value, statistics.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -48,8 +48,8 @@ class Reads:
         self.store.recorder.misses.increment()
         return default
 
-    def _missed_all(self, keys: Iterable[str]) -> dict[str, Any]:
-        self.store.recorder.misses.add(len(self.storages(keys)))
+    def _missed_all(self, wanted: Mapping[str, str]) -> dict[str, Any]:
+        self.store.recorder.misses.add(len(wanted))
         return {}
 
     @degrades(_missed)
@@ -65,10 +65,13 @@ class Reads:
         yield from self._slide(storage, seen)
         return value
 
-    @degrades(_missed_all)
     def get_many(self, keys: Iterable[str]) -> Steps[dict[str, Any]]:
         """Those found; counted."""
-        wanted = self.storages(keys)
+        self.store.check_open()
+        return self._get_all(self.storages(keys))  # ``keys`` may be an iterator: nobody can go through it twice
+
+    @degrades(_missed_all)
+    def _get_all(self, wanted: Mapping[str, str]) -> Steps[dict[str, Any]]:
         seen = yield from self._lookup.see_many(tuple(wanted))
         values: dict[str, Any] = {}
         for storage, key in wanted.items():

@@ -11,6 +11,7 @@ import threading
 import weakref
 
 from ._driver import AnyBackend
+from ._stats import Recorder
 from .errors import CacheError
 
 INTERVAL = 1.0
@@ -26,22 +27,22 @@ class Reaper:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._watched: weakref.WeakSet[AnyBackend] = weakref.WeakSet()
+        self._watched: weakref.WeakKeyDictionary[AnyBackend, Recorder] = weakref.WeakKeyDictionary()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
 
-    def watch(self, driver: AnyBackend) -> None:
-        """Purge ``driver`` from now on."""
+    def watch(self, driver: AnyBackend, recorder: Recorder) -> None:
+        """Purge ``driver`` from now on, and count its expirations in ``recorder``."""
         with self._lock:
-            self._watched.add(driver)
+            self._watched[driver] = recorder
             self._start()
 
     def forget(self, driver: AnyBackend) -> None:
         """Stop purging ``driver``."""
         with self._lock:
-            self._watched.discard(driver)
+            self._watched.pop(driver, None)
 
     def _start(self) -> None:
         if self._thread is None:
@@ -60,18 +61,21 @@ class Reaper:
         while True:
             self._wake.wait(INTERVAL)
             with self._lock:
-                drivers = list(self._watched)
+                drivers = list(self._watched.items())
                 if not drivers:
                     self._thread = None
                     return
             while drivers:  # emptied, so that this thread's sleep keeps nothing alive
-                _purge(drivers.pop())
+                purge(*drivers.pop())
 
 
-def _purge(driver: AnyBackend) -> None:
+def purge(driver: AnyBackend, recorder: Recorder) -> None:
+    """One round: purge slices of ``driver`` until nothing is left to do, or others must have their turn."""
     try:
         for _ in range(_SLICES):
-            if not driver.purge(SLICE).more:
+            purged = driver.purge(SLICE)
+            recorder.expirations.add(purged.removed)
+            if not purged.more:
                 return
     except CacheError:
         # A store that can't be reached now is purged later; readers check every time themselves.

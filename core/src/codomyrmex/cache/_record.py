@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -74,7 +74,7 @@ class Record:
         token: A few bytes of the origin's, such as an ETag; empty for none.
     """
 
-    value: Any
+    value: Any = field(repr=False)
     version: Version
     fresh_until: float = math.inf
     kept_until: float = math.inf

@@ -19,12 +19,13 @@ class PluginRequest:
     Attributes:
         name: The name by which the plugin was chosen.
         cache: Name of the cache it is for.
-        options: Options as the user wrote them; `parse` checks and converts them.
+        options: Options as the user wrote them; `parse` checks and converts them. Secrets may be among them:
+            no repr shows them.
     """
 
     name: str
     cache: str
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     known: tuple[str, ...] = ()
     """Options that the core has checked already, for error messages."""
 

@@ -65,6 +65,15 @@ class Store:
         if self.closed:
             raise CacheError(f"cache {self.name!r} is closed", cache=self.name, backend=self.backend)
 
+    def locate(self, error: CacheError, key: object = None) -> None:
+        """Complete what ``error`` says about where it happened; what is there already was known better."""
+        if error.cache is None:
+            error.cache = self.name
+        if error.backend is None:
+            error.backend = self.backend
+        if error.key is None:
+            error.key = key
+
     def failed(self, error: CacheConnectionError) -> None:
         """Count a failure of the backend, and log the first one of an outage."""
         self.recorder.errors.increment()

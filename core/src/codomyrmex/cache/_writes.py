@@ -98,16 +98,16 @@ class Writes:
         storage = self._reads.storage(key)
         for number in (delta, initial):
             if type(number) is not int:
-                raise CacheSerializationError(f"incr adds ints; got a {type(number).__name__}", key=key)
+                raise CacheSerializationError(
+                    f"cache {self.store.name!r}: incr and decr take ints, got a {type(number).__name__}", key=key
+                )
 
         def decide(seen: Seen) -> Steps[Decision]:
             yield from ()
             served, value = self._lookup.value(storage, seen)
             if served and type(value) is not int:
                 raise CacheSerializationError(
-                    f"cache {self.store.name!r}: {show(key)} holds a {type(value).__name__}, not an int",
-                    cache=self.store.name,
-                    key=key,
+                    f"cache {self.store.name!r}: {show(key)} holds a {type(value).__name__}, not an int", key=key
                 )
             if served and seen.record is not None:
                 old = seen.record
@@ -120,6 +120,10 @@ class Writes:
         total: int = yield from self._lookup.change(storage, decide)
         self.store.recorder.sets.increment()
         return total
+
+    def decr(self, key: str, delta: int = 1, *, initial: int = 0, ttl: Ttl | None = None) -> Steps[int]:
+        """Subtract from an int; see `incr`, which refuses what is no int."""
+        return self.incr(key, -delta if type(delta) is int else delta, initial=initial, ttl=ttl)
 
     @degrades(no)
     def touch(self, key: str, ttl: Ttl | None = None) -> Steps[bool]:
@@ -175,7 +179,5 @@ class Writes:
         except CacheSerializationError as error:
             raise CacheSerializationError(
                 f"cache {self.store.name!r}, key {show(key)}: {error.message}",
-                cache=self.store.name,
-                backend=self.store.backend,
                 key=key,
             ) from error.__cause__

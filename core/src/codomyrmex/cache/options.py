@@ -35,6 +35,7 @@ _SIZE_UNITS = _DECIMAL_UNITS | {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib":
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)
 _LONGEST_INT = 256
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
+_SECRET_PARAMETER = re.compile(r"([?&][^=&\s]*(?:key|password|secret|token)[^=&\s]*=)[^&#\s'\"]+", re.IGNORECASE)
 
 
 def option(
@@ -57,7 +58,7 @@ def option(
         optional: None (in TOML: the word ``"none"``) is a value too, and means no limit.
     """
     metadata = {"kind": kind, "help": help, "choices": choices, "optional": optional}
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, repr=kind != "secret", metadata=metadata)
 
 
 def duration(value: object) -> float:
@@ -104,8 +105,8 @@ def size(value: object) -> int:
 
 
 def redact(text: str) -> str:
-    """``text`` without the credentials of any URL in it."""
-    return _CREDENTIALS.sub("***@", text)
+    """``text`` without the credentials of any URL in it, and without passwords, keys and tokens in its query."""
+    return _SECRET_PARAMETER.sub(r"\1***", _CREDENTIALS.sub("***@", text))
 
 
 def parse(

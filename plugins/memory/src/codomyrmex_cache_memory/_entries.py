@@ -197,7 +197,6 @@ class Entries:
         for node in ended:
             self._take_out(node)
             gone.append((node.key, Cause.EXPIRED, node.value))
-        self._expirations.add(len(ended))
         return len(ended)
 
     def is_due(self, now: float) -> bool:
@@ -238,7 +237,7 @@ class Entries:
         if size > self._most_bytes:
             raise self._too_large(key, size)
         if self.expiry.dues and self.is_due(now := self.now()):
-            self.purge(now, _PURGE_ON_WRITE, gone)
+            self._expirations.add(self.purge(now, _PURGE_ON_WRITE, gone))
         self._evict(self._most_entries - 1, self._most_bytes - size, key, gone)
 
     def _evict(self, entries: float, size: float, key: str, gone: Gone) -> None:

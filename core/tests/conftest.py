@@ -1,0 +1,28 @@
+"""What the tests of the core share: a clock that stands still and a manager with a driver of bytes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from codomyrmex.cache import CacheManager
+from codomyrmex.cache.testing import ManualClock
+
+# Test modules are imported one by one, by path: without this they could not import their helper.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from dict_driver import managed
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def manager(clock: ManualClock) -> Iterator[CacheManager]:
+    with managed(clock=clock) as manager:
+        yield manager
