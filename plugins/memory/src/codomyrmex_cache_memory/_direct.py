@@ -15,6 +15,8 @@ from codomyrmex.cache.backend import Direct, DirectPort
 from ._entries import Entries
 
 _ENDLESS = math.inf
+_LOWEST = "\1"
+"""Of all keys: an empty text and whatever begins with NUL come before it."""
 
 
 def direct_paths(entries: Entries, port: DirectPort, *, writes: bool) -> Direct:
@@ -38,7 +40,7 @@ def _flagging_get(entries: Entries, port: DirectPort) -> Callable[..., Any]:
             if until is None or now() < until:
                 node.mark = hit()  # counts, and is never zero
                 return node.value
-        elif key.__class__ is str and key and key.isascii() and key[0] != "\0" and not entries.closed:
+        elif key.__class__ is str and key >= _LOWEST and key.isascii() and not entries.closed:
             miss()
             return default
         return general(key, default)
@@ -62,7 +64,7 @@ def _marking_get(entries: Entries, port: DirectPort) -> Callable[..., Any]:
                 use(node)
                 hit()
                 return node.value
-        elif key.__class__ is str and key and key.isascii() and key[0] != "\0" and not entries.closed:
+        elif key.__class__ is str and key >= _LOWEST and key.isascii() and not entries.closed:
             miss()
             return default
         return general(key, default)
@@ -106,7 +108,7 @@ def _set(entries: Entries, port: DirectPort) -> Callable[..., bool]:
                 node.until = until
                 if until is not None and ((bucket := node.bucket) is None or bucket.due > until + 1):
                     note(node)
-            elif key and key.isascii() and key[0] != "\0" and not entries.closed:
+            elif key >= _LOWEST and key.isascii() and not entries.closed:
                 insert(key, value, until, ttl, 1, []).version = stored()
                 if own:
                     own.pop(key, None)
