@@ -1,0 +1,297 @@
+"""`FileBackend`: the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from codomyrmex.cache.backend import (
+    Backend,
+    BackendRequest,
+    Capabilities,
+    Field,
+    Purged,
+    ScanPage,
+    Usage,
+    Version,
+    head_of,
+    matches,
+    replace_header,
+)
+from codomyrmex.cache.errors import CacheConnectionError
+from codomyrmex.cache.eviction import Cause, EvictionPolicy
+
+from . import _boot
+from ._keys import first_under, is_cut, stored_key
+from ._opened import PAGE, Opened
+from ._rows import end_of, whole_key
+from ._store import Store, Work
+from ._tables import Gone, Tables, is_pending
+
+T = TypeVar("T")
+
+_CHUNK = 1000
+"""Keys that one transaction removes."""
+
+
+class FileBackend(Backend[bytes]):
+    """Records in one LMDB environment.
+
+    Args:
+        store: The environment.
+        policy: What to evict at a limit.
+        request: Clock, counters and listeners.
+    """
+
+    capabilities = Capabilities(
+        shared=True, persistent=True, isolated=True, bounded=True, blocking="writes", clock="boot"
+    )
+
+    def __init__(self, store: Store, policy: EvictionPolicy, request: BackendRequest) -> None:
+        self._store = store
+        self.now = request.clock or self._shared_clock
+        self._tables = Tables(policy, store.options.max_entries, lambda: self.now())
+        self._recorder = request.recorder
+        self._emit = request.emit
+        self._closed = False
+
+    def get(self, key: str) -> bytes | None:
+        """One record; counts as a use."""
+        stored = stored_key(key)
+        data = self._open_store().get(stored)
+        if data is not None and (opened := self._store._opened) is not None:
+            opened.marks.use(stored)
+        return data
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """All from one moment."""
+
+        def work(transaction: Any, opened: Opened) -> dict[str, bytes]:
+            found: dict[str, bytes] = {}
+            for key in keys:
+                stored = stored_key(key)
+                data = transaction.get(stored, db=opened.entries)
+                if data is not None:
+                    found[key] = bytes(data)
+                    opened.marks.use(stored)
+            return found
+
+        return self._open_store().read(work)
+
+    def put_many(self, records: Mapping[str, bytes]) -> None:
+        """All or none, unless they are so large that they need several transactions."""
+        most = self._store.opened().pages * PAGE // 8 if len(records) > 1 else 0
+        chunk: dict[str, bytes] = {}
+        size = 0
+        for key, record in records.items():
+            if chunk and size + len(record) > most:
+                self._put(chunk, size)
+                chunk, size = {}, 0
+            chunk[key] = record
+            size += len(record) + PAGE
+        if chunk:
+            self._put(chunk, size)
+
+    def remove_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """All at the same moment."""
+
+        def work(transaction: Any, opened: Opened, gone: Gone) -> dict[str, bytes]:
+            heads: dict[str, bytes] = {}
+            for key in keys:
+                head = self._tables.remove(transaction, opened, stored_key(key), Cause.DELETED, gone, whole=key)
+                if head is not None:
+                    heads[key] = head
+            return heads
+
+        return self._write(work)
+
+    def swap(
+        self, key: str, field: Field, expected: Version | None, new: bytes | None, header_only: bool = False
+    ) -> bool:
+        """Nobody else writes between the comparison and the end of the transaction."""
+        stored = stored_key(key)
+
+        def work(transaction: Any, opened: Opened, gone: Gone) -> bool:
+            found = transaction.get(stored, db=opened.entries)
+            old = None if found is None else bytes(found)
+            if not matches(old, field, expected):
+                return False
+            if new is None:
+                self._tables.remove(transaction, opened, stored, Cause.DELETED, gone, whole=key)
+            else:
+                data = replace_header(old, new) if header_only and old is not None else new
+                before = len(gone)
+                self._tables.put(transaction, opened, stored, key, data, gone)
+                if header_only:
+                    del gone[before:]
+            return True
+
+        return self._write(work, None if new is None else len(new))
+
+    def scan(self, prefix: str, cursor: str | None, limit: int) -> ScanPage[bytes]:
+        """Pages in the order of stored keys; the cursor is the last key of the page before."""
+        start = first_under(prefix) or b"\1"
+
+        def work(transaction: Any, opened: Opened) -> ScanPage[bytes]:
+            heads: dict[str, bytes] = {}
+            with transaction.cursor(opened.entries) as rows:
+                after = None if cursor is None else stored_key(cursor)
+                there = rows.set_range(after or start)
+                if there and after is not None and bytes(rows.key()) == after:
+                    there = rows.next()
+                while there:
+                    stored = bytes(rows.key())
+                    if prefix and not stored.startswith(start):
+                        break
+                    key = self._whole(transaction, opened, stored)
+                    if key.startswith(prefix):
+                        heads[key] = bytes(head_of(rows.value()))
+                        if len(heads) == limit:
+                            return ScanPage(heads, key)
+                    there = rows.next()
+            return ScanPage(heads, None)
+
+        return self._open_store().read(work)
+
+    def clear(self, prefix: str) -> int:
+        """Many in each transaction; all at once without a prefix."""
+        if not prefix:
+            return self._write(self._drop_all)
+        removed = 0
+        cursor = None
+        while True:
+            page = self.scan(prefix, cursor, _CHUNK)
+            keys = list(page.heads)
+
+            def work(transaction: Any, opened: Opened, gone: Gone, keys: Iterable[str] = tuple(keys)) -> int:
+                every = [
+                    self._tables.remove(transaction, opened, stored_key(key), Cause.CLEARED, gone, whole=key)
+                    for key in keys
+                ]
+                return len(every) - every.count(None)
+
+            if keys:
+                removed += self._write(work)
+            cursor = page.cursor
+            if cursor is None:
+                return removed
+
+    def purge(self, limit: int) -> Purged:
+        """Remove what is over; now and then see whether the store is still there, and bring it to the disk."""
+        store = self._open_store()
+        store.check()
+        store.settle()
+        if store._opened is None:
+            return Purged(0, False)  # nobody has used it yet
+
+        def due(transaction: Any, opened: Opened) -> bool:
+            with transaction.cursor(opened.expiry) as cursor:
+                return bool(cursor.first()) and end_of(cursor.key()) <= self.now()
+
+        if not store.read(due):
+            return Purged(0, False)  # nobody was kept from writing
+        removed, more = self._write(
+            lambda transaction, opened, gone: self._tables.purge(transaction, opened, limit, gone)
+        )
+        return Purged(removed, more)
+
+    def usage(self) -> Usage:
+        """From what LMDB counts anyway."""
+        limits = self._store.options
+
+        def work(transaction: Any, opened: Opened) -> tuple[int, int]:
+            entries = self._tables.entries(transaction, opened)
+            return entries, self._store.used_pages(transaction, opened) * PAGE
+
+        entries, size = self._open_store().read(work)
+        return Usage(entries, size, limits.max_entries, limits.max_bytes)
+
+    def close(self) -> None:
+        """Close the store if no other cache of this process uses it."""
+        if not self._closed:
+            self._closed = True
+            self._store.release()
+
+    def _open_store(self) -> Store:
+        if self._closed:
+            raise CacheConnectionError(f"{self._store.path} is closed", backend="file_based")
+        return self._store
+
+    def _shared_clock(self) -> float:
+        """Epoch seconds that go on with the boot clock, from where all processes of the store agree that it began."""
+        opened = self._store._opened or self._store.opened()
+        return opened.control.anchor + _boot.since_boot()
+
+    def _put(self, records: Mapping[str, bytes], size: int) -> None:
+        def work(transaction: Any, opened: Opened, gone: Gone) -> None:
+            for key, record in records.items():
+                self._tables.put(transaction, opened, stored_key(key), key, record, gone)
+
+        self._write(work, size)
+
+    def _write(self, work: Any, size: int | None = None) -> Any:
+        """Run ``work`` in a transaction; count and report what has gone when the gate is open again.
+
+        Args:
+            work: Called with transaction, store and a list for what has gone.
+            size: Bytes to make room for; None for what only removes.
+        """
+        store, tables = self._open_store(), self._tables
+        gone: Gone = []
+        evicted: Gone = []
+
+        def once(transaction: Any, opened: Opened) -> Any:
+            gone.clear()
+            tables.begin(opened)
+            return work(transaction, opened, gone)
+
+        def evict(transaction: Any, opened: Opened, count: int) -> int:
+            tables.begin(opened)
+            return tables.evict(transaction, opened, count, evicted)
+
+        try:
+            result = store.write(once, self._committed, size or 0, None if size is None else evict)
+        finally:
+            self._report(evicted)
+        self._report(gone)
+        return result
+
+    def _committed(self) -> None:
+        self._tables.commit()
+        if self._tables.evictions:
+            self._recorder.evictions.add(self._tables.evictions)
+        if self._tables.expirations:
+            self._recorder.expirations.add(self._tables.expirations)
+        self._tables.evictions = self._tables.expirations = 0
+
+    def _report(self, gone: Gone) -> None:
+        if gone and self._emit is not None:
+            self._emit(gone)
+
+    def _drop_all(self, transaction: Any, opened: Opened, gone: Gone) -> int:
+        """Empty all tables, and put the cache's own records back."""
+        own: list[tuple[bytes, str, bytes]] = []
+        with transaction.cursor(opened.entries) as rows:
+            there = rows.first()
+            while there and rows.key()[0] == 0:
+                key = bytes(rows.key())
+                own.append((key, self._whole(transaction, opened, key), bytes(rows.value())))
+                there = rows.next()
+            count = transaction.stat(opened.entries)["entries"] - len(own)
+            while there and self._emit is not None:
+                if not is_pending(rows.value()):
+                    gone.append((self._whole(transaction, opened, bytes(rows.key())), Cause.CLEARED, None))
+                there = rows.next()
+        for table in (opened.entries, opened.places, opened.order, opened.expiry, opened.policy):
+            transaction.drop(table, delete=False)
+        opened.control.reset_counts()
+        for key, whole, record in own:
+            self._tables.put(transaction, opened, key, whole, record, [])
+        return count
+
+    @staticmethod
+    def _whole(transaction: Any, opened: Opened, stored: bytes) -> str:
+        if not is_cut(stored):
+            return stored.decode()
+        row = transaction.get(stored, db=opened.places)
+        return "" if row is None else whole_key(row).decode()

@@ -1,0 +1,167 @@
+"""`Tables`: what a transaction does to an entry: its record, its place, its row in order and expiry, all at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from codomyrmex.cache.backend import head_of, kept_until_of
+from codomyrmex.cache.eviction import Cause, EvictionPolicy
+
+from ._keys import is_cut
+from ._opened import Opened
+from ._queues import Queues
+from ._rows import NO_QUEUE, Place, end_of, whole_key
+
+_PENDING = 1
+_PURGE_ON_WRITE = 64
+"""Expired entries that are removed before one that is alive is evicted."""
+
+Gone: TypeAlias = "list[tuple[str, Cause, Any]]"
+"""Key, cause and None of what has been removed."""
+
+
+def is_pending(record: bytes) -> bool:
+    """Whether a record has no value yet."""
+    return len(record) > 1 and bool(record[1] & _PENDING)
+
+
+class Tables:
+    """Everything that changes the tables, inside of a write transaction that the caller brings.
+
+    Args:
+        policy: What to evict at a limit.
+        max_entries: The limit, None for none.
+        now: The clock of the records, in seconds.
+    """
+
+    def __init__(self, policy: EvictionPolicy, max_entries: int | None, now: Callable[[], float]) -> None:
+        self._queues = Queues(policy, max_entries)
+        self._max_entries = max_entries
+        self._now = now
+        self.evictions = 0
+        self.expirations = 0
+
+    def begin(self, opened: Opened) -> None:
+        """Before a transaction, which may be one that is tried again."""
+        self._queues.undo(opened)
+        self.evictions = self.expirations = 0
+
+    def commit(self) -> None:
+        """After it."""
+        self._queues.done()
+
+    def put(self, transaction: Any, opened: Opened, key: bytes, whole: str, record: bytes, gone: Gone) -> None:
+        """Store a record in place of what is there."""
+        row = transaction.get(key, db=opened.places)
+        plain = not (key[0] == 0 or is_pending(record))
+        end, size = kept_until_of(record), len(record)
+        old = None if row is None else Place.unpack(row)
+        ghost = None
+        if old is not None and self._queues.is_ghost(old.queue):
+            ghost, old = self._queues.recall(transaction, opened, key, old), None
+        if old is None:
+            place = Place(NO_QUEUE, 0, opened.control.number(), end, size)
+        else:
+            place = self._moved(transaction, opened, old, end)._replace(size=size)
+            if old.queue != NO_QUEUE:
+                if plain:
+                    gone.append((whole, Cause.REPLACED, None))
+                    opened.marks.use(key)
+                    self._queues.count(opened, old.queue, 0, size - old.size)
+                else:
+                    self._queues.leave(transaction, opened, old)
+                    place = place._replace(queue=NO_QUEUE, at=0)
+        if plain and place.queue == NO_QUEUE:
+            self._limit(transaction, opened, gone)
+            place = self._queues.admit(transaction, opened, key, place, ghost)
+        if place != old:
+            transaction.put(key, place.pack(whole.encode() if is_cut(key) else b""), db=opened.places)
+            if (old is None or old.end != place.end) and place.ends:
+                transaction.put(place.expiry_key, key, db=opened.expiry)
+        transaction.put(key, record, db=opened.entries)
+
+    def remove(
+        self, transaction: Any, opened: Opened, key: bytes, cause: Cause, gone: Gone, *, whole: str | None = None
+    ) -> bytes | None:
+        """Remove what is there; its head."""
+        stored = transaction.get(key, db=opened.entries)
+        if stored is None:
+            return None
+        head = bytes(head_of(stored))
+        row = transaction.get(key, db=opened.places)
+        if row is not None:
+            place = Place.unpack(row)
+            if place.queue != NO_QUEUE:
+                gone.append((whole or (whole_key(row) or key).decode(), cause, None))
+                self._queues.leave(transaction, opened, place)
+            if place.ends:
+                transaction.delete(place.expiry_key, db=opened.expiry)
+            transaction.delete(key, db=opened.places)
+        transaction.delete(key, db=opened.entries)
+        return head
+
+    def evict(self, transaction: Any, opened: Opened, count: int, gone: Gone) -> int:
+        """Remove up to ``count`` entries, those that are over first; how many it were."""
+        removed, _ = self.purge(transaction, opened, min(count, _PURGE_ON_WRITE), gone)
+        self.expirations += removed
+        while removed < count:
+            victim = self._queues.victim(transaction, opened)
+            if victim is None:
+                break
+            key, ghost = victim
+            self.remove(transaction, opened, key, Cause.CAPACITY, gone)
+            if ghost is not None:
+                self._queues.remember(transaction, opened, key, ghost)
+            self.evictions += 1
+            removed += 1
+        return removed
+
+    def purge(self, transaction: Any, opened: Opened, limit: int, gone: Gone) -> tuple[int, bool]:
+        """Remove what is over among up to ``limit`` rows of `expiry`; how many entries, and whether more is due."""
+        now, removed = self._now(), 0
+        for _ in range(limit):
+            with transaction.cursor(opened.expiry) as cursor:
+                if not cursor.first() or end_of(cursor.key()) > now:
+                    return removed, False
+                row, key = bytes(cursor.key()), bytes(cursor.value())
+            stored = transaction.get(key, db=opened.entries)
+            end = None if stored is None else kept_until_of(stored)
+            if end is not None and end <= now:
+                before = len(gone)
+                self.remove(transaction, opened, key, Cause.EXPIRED, gone)
+                removed += len(gone) - before
+            transaction.delete(row, db=opened.expiry)
+            if end is not None and end > now:
+                self._put_right(transaction, opened, key, end)
+        return removed, True
+
+    def entries(self, transaction: Any, opened: Opened) -> int:
+        """How many entries there are, without what no policy sees."""
+        return self._queues.entries_in(transaction, opened)
+
+    def _limit(self, transaction: Any, opened: Opened, gone: Gone) -> None:
+        """Make room for one more."""
+        if self._max_entries is None:
+            return
+        over = self._queues.entries_in(transaction, opened) + 1 - self._max_entries
+        if over > 0 and self.evict(transaction, opened, over, gone) < over:
+            raise self._queues.refusal()
+
+    def _moved(self, transaction: Any, opened: Opened, old: Place, end: float) -> Place:
+        """The place with its new end; a later one is left to the day when the old one comes."""
+        if end == old.end or (old.ends and end > old.end):
+            return old
+        if old.ends:
+            transaction.delete(old.expiry_key, db=opened.expiry)
+        return old._replace(end=end)
+
+    def _put_right(self, transaction: Any, opened: Opened, key: bytes, end: float) -> None:
+        row = transaction.get(key, db=opened.places)
+        if row is None:
+            return
+        place, whole = Place.unpack(row)._replace(end=end), whole_key(row)
+        transaction.put(key, place.pack(whole), db=opened.places)
+        if end != math.inf:
+            transaction.put(place.expiry_key, key, db=opened.expiry)

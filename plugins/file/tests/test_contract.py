@@ -1,0 +1,19 @@
+"""The conformance kit on ``file_based``, with each policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codomyrmex.cache.testing import BackendContract
+
+
+class TestFile(BackendContract):
+    machine_runs = 500
+
+    @pytest.fixture
+    def cache_settings(self, tmp_path: Path) -> Mapping[str, Any]:
+        return {"backend": "file_based", "path": str(tmp_path), "serializer": "json", "max_bytes": "64MiB"}
