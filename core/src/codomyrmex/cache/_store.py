@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -100,8 +101,15 @@ class Store:
             self.when_closed(in_loop)
 
 
+# A generator of our own: a program that seeds the common one would draw the same tokens in every run, and an
+# invalidation that draws the token that is there already invalidates nothing.
+_generator = random.Random()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_generator.seed)
+
+
 def _random_bits() -> int:
-    return random.getrandbits(64)
+    return _generator.getrandbits(64)
 
 
 def _logger() -> logging.Logger:
