@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from codomyrmex.cache.backend import (
@@ -25,7 +25,7 @@ from . import _boot
 from ._keys import first_under, is_cut, stored_key
 from ._opened import PAGE, Opened
 from ._rows import end_of, whole_key
-from ._store import Store, Work
+from ._store import Store
 from ._tables import Gone, Tables, is_pending
 
 T = TypeVar("T")
@@ -190,10 +190,11 @@ class FileBackend(Backend[bytes]):
 
         if not store.read(due):
             return Purged(0, False)  # nobody was kept from writing
-        removed, more = self._write(
-            lambda transaction, opened, gone: self._tables.purge(transaction, opened, limit, gone)
-        )
-        return Purged(removed, more)
+
+        def work(transaction: Any, opened: Opened, gone: Gone) -> tuple[int, bool]:
+            return self._tables.purge(transaction, opened, limit, gone)
+
+        return Purged(*self._write(work))
 
     def usage(self) -> Usage:
         """From what LMDB counts anyway."""
@@ -229,7 +230,7 @@ class FileBackend(Backend[bytes]):
 
         self._write(work, size)
 
-    def _write(self, work: Any, size: int | None = None) -> Any:
+    def _write(self, work: Callable[[Any, Opened, Gone], T], size: int | None = None) -> T:
         """Run ``work`` in a transaction; count and report what has gone when the gate is open again.
 
         Args:
@@ -240,7 +241,7 @@ class FileBackend(Backend[bytes]):
         gone: Gone = []
         evicted: Gone = []
 
-        def once(transaction: Any, opened: Opened) -> Any:
+        def once(transaction: Any, opened: Opened) -> T:
             gone.clear()
             tables.begin(opened)
             return work(transaction, opened, gone)

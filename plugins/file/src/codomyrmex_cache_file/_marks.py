@@ -1,7 +1,7 @@
 """`Marks`: what reads leave behind for the eviction policy, in a map that all processes share.
 
 One number for each possible checksum of a key. Two keys with the same one share it: then an entry may be spared for
-the other's sake. A read writes four bytes and takes no lock; a mark that is lost by a race is one use that nobody knows.
+the other's sake. A read writes four bytes and takes no lock; a mark that a race loses is a use that nobody knows of.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class Opened:
                 self._open()
             except _LOST as error:
                 self._close_env()
-                self._set_aside(str(error))
+                self.set_aside(str(error))
                 self.control.start(anew=True)
                 self._open()
         except BaseException:
@@ -167,7 +167,7 @@ class Opened:
             try:
                 self._judge()
             except Damaged as error:
-                self._set_aside(str(error))
+                self.set_aside(str(error))
                 exists = False
         control.start(anew=not exists)
         fcntl.flock(self._users, fcntl.LOCK_SH)
@@ -180,7 +180,8 @@ class Opened:
             raise Damaged("the machine went down before it was brought to the disk")
         verify(self._data, pages=control.dirty or not control.matches(os.stat(self._data)))
 
-    def _set_aside(self, reason: str) -> None:
+    def set_aside(self, reason: str) -> None:
+        """Keep the data file under another name, and let the next who opens the store begin anew."""
         logging.getLogger("codomyrmex.cache").warning("%s is set aside, and begun anew: %s", self._data, reason)
         os.replace(self._data, os.path.join(self._path, "damaged.mdb"))
         with suppress(FileNotFoundError):
@@ -195,7 +196,7 @@ class Opened:
             map_async=True,
             sync=False,
             metasync=False,
-            create=False if os.path.exists(self._data) else True,
+            create=not os.path.exists(self._data),
             mode=0o600,
             max_dbs=len(_TABLES),
             max_readers=_READERS,

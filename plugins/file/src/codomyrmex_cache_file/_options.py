@@ -13,7 +13,10 @@ class FileOptions:
     """What a cache on ``file_based`` may be told, beside the settings of every cache."""
 
     path: str | None = option(
-        None, kind="path", optional=True, help="Directory in which the cache makes one of its own, for its owner only; None: the user's."
+        None,
+        kind="path",
+        optional=True,
+        help="Directory in which the cache makes one of its own, for its owner only; None: the user's.",
     )
     max_bytes: int = option(2**30, kind="size", help="Largest size of the store on the disk, 1 MiB or more.")
     max_entries: int | None = option(None, kind="count", optional=True, help="Most entries.")

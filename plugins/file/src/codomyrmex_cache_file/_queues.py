@@ -71,9 +71,7 @@ class Queues:
     @property
     def capacity(self) -> int:
         """How many entries the store may hold, or holds now if only its bytes are bounded."""
-        return self._max_entries or sum(
-            self.entries(spec.name) for spec in self._specs if spec.ghosts is None
-        )
+        return self._max_entries or sum(self.entries(spec.name) for spec in self._specs if spec.ghosts is None)
 
     # What the tables ask for.
 

@@ -53,6 +53,7 @@ class Store:
         self.options = options
         self.policy = policy
         self._users = 0
+        self._closed = False
         self._gate = Gate(path, options.timeout)
         self._opening = threading.RLock()
         self._readers: list[None] = []
@@ -81,6 +82,7 @@ class Store:
             self._open_stores.pop(self.path, None)
         with suppress(CacheError):
             self.settle(idle=0.0)
+        self._closed = True
         self._drop()
 
     def read(self, work: Work[T]) -> T:
@@ -89,32 +91,36 @@ class Store:
         Raises:
             CacheConnectionError: The store can't be read.
         """
-        self._readers.append(None)
-        try:
-            opened = self._opened or self._open(reading=True)
-            with opened.env.begin(buffers=True) as transaction:
-                return work(transaction, opened)
-        except _LOST as error:
-            raise self._damaged(error) from error
-        except (lmdb.Error, OSError) as error:
-            raise self._translated(error) from error
-        finally:
-            self._readers.pop()
+        for attempt in (True, False):
+            self._readers.append(None)
+            try:
+                opened = self._opened or self._open()
+                with opened.env.begin(buffers=True) as transaction:
+                    return work(transaction, opened)
+            except _LOST as error:
+                damage: Exception = error
+            except (lmdb.Error, OSError) as error:
+                raise self._translated(error) from error
+            finally:
+                self._readers.pop()
+            self._heal(damage, again=attempt)
+        raise AssertionError
 
     def get(self, key: bytes) -> bytes | None:
         """The record of one key, by the shortest way."""
         readers = self._readers
         readers.append(None)
         try:
-            opened = self._opened or self._open(reading=True)
+            opened = self._opened or self._open()
             with opened.env.begin(opened.entries) as transaction:
                 return transaction.get(key)  # type: ignore[no-any-return]
-        except _LOST as error:
-            raise self._damaged(error) from error
+        except _LOST:
+            pass
         except (lmdb.Error, OSError) as error:
             raise self._translated(error) from error
         finally:
             readers.pop()
+        return self.read(lambda transaction, opened: _bytes(transaction.get(key, db=opened.entries)))
 
     def write(self, work: Work[T], committed: Callable[[], None], size: int = 0, evict: Evict | None = None) -> T:
         """``work`` in a write transaction, under the gate; it may be called again if it runs out of room.
@@ -129,6 +135,17 @@ class Store:
             CacheFullError: There is no room.
             CacheConnectionError: The store can't be written, or the gate did not open in time.
         """
+        try:
+            return self._write(work, committed, size, evict)
+        except _LOST as error:
+            damage = error
+        self._heal(damage, again=True)
+        try:
+            return self._write(work, committed, size, evict)
+        except _LOST as error:
+            raise self._translated(error) from error
+
+    def _write(self, work: Work[T], committed: Callable[[], None], size: int, evict: Evict | None) -> T:
         opened = self._enter()
         try:
             if evict is not None:
@@ -138,8 +155,8 @@ class Store:
                 opened.sync()
             opened.control.wrote()
             return result
-        except _LOST as error:
-            raise self._damaged(error) from error
+        except _LOST:
+            raise
         except (lmdb.Error, OSError) as error:
             raise self._translated(error) from error
         finally:
@@ -206,9 +223,7 @@ class Store:
             self._gate.release(opened.descriptor)
             self._drop()
 
-    def _attempt(
-        self, opened: Opened, work: Work[T], evict: Evict | None, committed: Callable[[], None]
-    ) -> T:
+    def _attempt(self, opened: Opened, work: Work[T], evict: Evict | None, committed: Callable[[], None]) -> T:
         for round_ in range(_MOST_ROUNDS):
             try:
                 with opened.env.begin(write=True, buffers=True) as transaction:
@@ -255,13 +270,15 @@ class Store:
         committed()
         return evicted
 
-    def _open(self, *, reading: bool = False) -> Opened:
+    def _open(self) -> Opened:
         with self._opening:
+            if self._closed:
+                raise CacheConnectionError(f"{self.path} is closed", backend="file_based")
             if self._opened is None:
                 self._opened = Opened(self.path, self.options, self.policy, self._gate)
             return self._opened
 
-    def _drop(self, *, reading: bool = False) -> None:
+    def _drop(self) -> None:
         """Close what is open, once nobody reads it any more."""
         with self._opening:
             opened, self._opened = self._opened, None
@@ -272,8 +289,20 @@ class Store:
                 time.sleep(0.0001)
             opened.close()
 
-    def _damaged(self, error: Exception) -> CacheConnectionError:
-        return CacheConnectionError(f"{self.path} is damaged: {error}")
+    def _heal(self, error: Exception, *, again: bool) -> None:
+        """Set a store aside that LMDB finds damaged; the next use begins anew."""
+        opened = self._opened
+        if not again or opened is None:
+            raise self._translated(error) from error
+        self._gate.acquire(opened.descriptor)
+        try:
+            if opened.current:
+                opened.set_aside(str(error))
+        except OSError as problem:
+            raise self._translated(problem) from problem
+        finally:
+            self._gate.release(opened.descriptor)
+        self._drop()
 
     def _full(self) -> CacheFullError:
         return CacheFullError(f"{self.path}: the store is full and nothing may be evicted", backend="file_based")
@@ -305,6 +334,10 @@ class Store:
         opened, self._opened = self._opened, None
         if opened is not None:
             opened.close()
+
+
+def _bytes(found: Any) -> bytes | None:
+    return None if found is None else bytes(found)
 
 
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()

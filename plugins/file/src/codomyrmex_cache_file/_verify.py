@@ -7,6 +7,7 @@ and ``midl.h`` of LMDB 0.9.
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import struct
@@ -184,7 +185,7 @@ class _Walk:
         if not numbers or numbers[0] > count - 1:
             raise Damaged("a record of free pages is cut")
         listed = numbers[1 : numbers[0] + 1]
-        if any(one <= two for one, two in zip(listed, listed[1:], strict=False)):
+        if any(one <= two for one, two in itertools.pairwise(listed)):
             raise Damaged("free pages are out of order")
         for number in listed:
             self._take(number)
