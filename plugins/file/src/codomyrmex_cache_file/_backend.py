@@ -278,7 +278,7 @@ class FileBackend(Backend[bytes]):
                 key = bytes(rows.key())
                 own.append((key, self._whole(transaction, opened, key), bytes(rows.value())))
                 there = rows.next()
-            count = transaction.stat(opened.entries)["entries"] - len(own)
+            count: int = transaction.stat(opened.entries)["entries"] - len(own)
             while there and self._emit is not None:
                 if not is_pending(rows.value()):
                     gone.append((self._whole(transaction, opened, bytes(rows.key())), Cause.CLEARED, None))

@@ -6,8 +6,6 @@ the hand on and writes nothing else; at the end the hand goes back to the beginn
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from typing import Any
 
 from codomyrmex.cache.errors import CacheFullError
@@ -15,25 +13,14 @@ from codomyrmex.cache.eviction import SKIP, Evict, EvictionPolicy, Ghost, Move
 
 from ._opened import Opened
 from ._rows import NO_QUEUE, Place, bits_to_rank, queue_start, rank_to_bits
+from ._view import Candidate, PolicyView
 
 _COST = slice(56, 60)
-_STATE = b"state"
 _MOST_MOVES = 4
 
 
-@dataclass(slots=True)
-class _Candidate:
-    """What the policy sees of an entry."""
-
-    mark: int
-    size: int
-    cost: float
-    rank: float
-    queue: str
-
-
 class Queues:
-    """All queues of one store, and what its policy sees of them (`codomyrmex.cache.eviction.View`).
+    """All queues of one store.
 
     Args:
         policy: Decides.
@@ -42,38 +29,15 @@ class Queues:
 
     def __init__(self, policy: EvictionPolicy, max_entries: int | None) -> None:
         self._policy = policy
-        self._max_entries = max_entries
         self._specs = policy.queues
         self._index = {spec.name: index for index, spec in enumerate(policy.queues)}
         self._asks_admit = type(policy).admit is not EvictionPolicy.admit
         self._asks_where = type(policy).choose is not EvictionPolicy.choose
         self._hands: dict[int, bytes] = {}
         self._changes: list[tuple[int, int, int]] = []
-        self._opened: Any = None
         self._skipped = 0
         self._moves = 0
-        self.state: dict[str, float] = {}
-
-    # What a policy sees.
-
-    def entries(self, queue: str) -> int:
-        """How many entries or ghosts a queue holds."""
-        return int(self._opened.control.counts(self._index[queue])[0])
-
-    def bytes(self, queue: str) -> int:
-        """How many bytes the entries of a queue count for."""
-        return int(self._opened.control.counts(self._index[queue])[1])
-
-    def stamp(self) -> int:
-        """The rank of "used just now"."""
-        return int(self._opened.control.number())
-
-    @property
-    def capacity(self) -> int:
-        """How many entries the store may hold, or holds now if only its bytes are bounded."""
-        return self._max_entries or sum(self.entries(spec.name) for spec in self._specs if spec.ghosts is None)
-
-    # What the tables ask for.
+        self._view = PolicyView(policy, max_entries)
 
     def is_ghost(self, queue: int) -> bool:
         """Whether what stands there is only remembered."""
@@ -89,9 +53,9 @@ class Queues:
         """Give a new entry its place."""
         move = Move("main")
         if self._asks_admit:
-            self._look(transaction, opened)
-            move = self._policy.admit(_Candidate(0, place.size, 0.0, 0.0, ""), ghost, self)
-            self._keep_state(transaction, opened)
+            self._view.look(transaction, opened)
+            move = self._policy.admit(Candidate(0, place.size, 0.0, 0.0, ""), ghost, self._view)
+            self._view.keep_state(transaction, opened)
         opened.marks.set(key, move.mark)
         return self._enter(transaction, opened, key, place, move)
 
@@ -132,7 +96,7 @@ class Queues:
         place = Place(index, entered, opened.control.number(), float("inf"), 0)
         transaction.put(place.order_key, key, db=opened.order)
         transaction.put(key, place.pack(), db=opened.places)
-        most = (self._specs[index].ghosts or 0.0) * self.capacity
+        most = (self._specs[index].ghosts or 0.0) * self._view.capacity
         while opened.control.counts(index)[0] > most:
             with transaction.cursor(opened.order) as cursor:
                 if not cursor.set_range(queue_start(index)) or cursor.key()[0] != index:
@@ -144,7 +108,8 @@ class Queues:
 
     def victim(self, transaction: Any, opened: Opened) -> tuple[bytes, str | None] | None:
         """The next entry that the policy gives up, and where it is to be remembered; None if it refuses."""
-        self._look(transaction, opened)
+        self._view.look(transaction, opened)
+        self._hands.clear()  # another process may have moved them
         self._skipped = self._moves = 0
         total = self.entries_in(transaction, opened)
         ranked_after: dict[int, bytes] = {}
@@ -158,7 +123,7 @@ class Queues:
                 break
             row, key = front
             found = self._judge(transaction, opened, index, row, key, total, ranked_after)
-        self._keep_state(transaction, opened)
+        self._view.keep_state(transaction, opened)
         return found
 
     def refusal(self) -> CacheFullError:
@@ -185,7 +150,7 @@ class Queues:
         ranked = spec.order == "rank"
         cost = float(memoryview(stored)[_COST].cast("f")[0]) if len(stored) >= _COST.stop else 0.0
         rank = bits_to_rank(place.at) if ranked else 0.0
-        verdict = self._policy.judge(_Candidate(opened.marks.of(key), place.size, cost, rank, spec.name), self)
+        verdict = self._policy.judge(Candidate(opened.marks.of(key), place.size, cost, rank, spec.name), self._view)
         if verdict is SKIP and self._skipped <= 2 * total:
             self._skipped += 1
             opened.marks.set(key, 0)
@@ -214,7 +179,7 @@ class Queues:
         return entered
 
     def _chosen(self, transaction: Any, opened: Opened) -> int | None:
-        name = self._policy.choose(self) if self._asks_where else "main"
+        name = self._policy.choose(self._view) if self._asks_where else "main"
         if name is None:
             return None
         chosen = self._index[name]
@@ -245,15 +210,3 @@ class Queues:
             if not there or cursor.key()[0] != index:
                 return None
             return bytes(cursor.key()), bytes(cursor.value())
-
-    def _look(self, transaction: Any, opened: Opened) -> None:
-        """Let the policy see this store now."""
-        self._opened = opened
-        self._hands.clear()  # another process may have moved them
-        stored = transaction.get(_STATE, db=opened.policy)
-        self.state = {} if stored is None else json.loads(bytes(stored))
-        self._before = dict(self.state)
-
-    def _keep_state(self, transaction: Any, opened: Opened) -> None:
-        if self.state != self._before:
-            transaction.put(_STATE, json.dumps(self.state).encode(), db=opened.policy)
