@@ -6,6 +6,7 @@ import struct
 from datetime import datetime, time, timezone
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from codomyrmex_cache_msgpack import MsgpackSerializer
 
@@ -44,4 +45,6 @@ def same(one: Any, two: Any) -> bool:
         zones = one.tzinfo, two.tzinfo
         same_zone = zones[0] is zones[1] or (type(zones[0]) is timezone and repr(zones[0]) == repr(zones[1]))
         return same_zone and one.fold == two.fold and one.replace(tzinfo=None) == two.replace(tzinfo=None)
+    if isinstance(one, UUID) and one.is_safe is not two.is_safe:
+        return False
     return bool(one == two)

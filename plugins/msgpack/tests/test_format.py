@@ -70,7 +70,11 @@ GOLDEN: list[tuple[Any, str]] = [
     (time(1, 2), "92 c7 00 0b a8" + b"01:02:00".hex()),
     (time(1, 2, tzinfo=CET, fold=1), "94 c7 00 0c a8" + b"01:02:00".hex() + "01 94 00 cd 0e 10 00 a3 43 45 54"),
     (timedelta(-1, 1, 2), "94 c7 00 0d ff 01 02"),
-    (uuid.UUID(int=1), "93 c7 00 0e d9 20" + b"00000000000000000000000000000001".hex() + "c0"),
+    (uuid.UUID(int=1), "92 c7 00 0e d9 20" + b"00000000000000000000000000000001".hex()),
+    (
+        uuid.UUID(int=1, is_safe=uuid.SafeUUID.unsafe),
+        "93 c7 00 0e d9 20" + b"00000000000000000000000000000001".hex() + "ff",
+    ),
     (Colour.RED, "93 c7 00 0f a6" + b"Colour".hex() + "a3" + b"RED".hex()),
     (Point(1, 2), "93 c7 00 0f a5" + b"Point".hex() + "82 a1 78 01 a1 79 02"),
     (Opaque("a"), "93 c7 00 0f a6" + b"Opaque".hex() + "91 a1 61"),

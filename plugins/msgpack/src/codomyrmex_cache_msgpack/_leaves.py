@@ -66,7 +66,9 @@ def _read_datetime(text: str) -> datetime:
     return _same(value, value.isoformat(), text)
 
 
-def _read_zoned_datetime(text: str, fold: int, zone: object) -> datetime:
+def _read_zoned_datetime(text: Any, fold: Any, zone: Any) -> datetime:
+    if type_of(text) is not str or type_of(fold) is not int:
+        raise TypeError
     value = _read_datetime(text).replace(tzinfo=_read_zone(zone), fold=fold)
     return _same(value, _write_datetime(value), [marks.ZONED_DATETIME, text, fold, zone])
 
@@ -83,7 +85,9 @@ def _read_time(text: str) -> time:
     return _same(value, value.isoformat(), text)
 
 
-def _read_zoned_time(text: str, fold: int, zone: object) -> time:
+def _read_zoned_time(text: Any, fold: Any, zone: Any) -> time:
+    if type_of(text) is not str or type_of(fold) is not int:
+        raise TypeError
     value = _read_time(text).replace(tzinfo=_read_zone(zone), fold=fold)
     return _same(value, _write_time(value), [marks.ZONED_TIME, text, fold, zone])
 
@@ -99,11 +103,15 @@ def _read_timedelta(days: int, seconds: int, microseconds: int) -> timedelta:
 
 def _write_uuid(value: UUID) -> list[Any]:
     # bytes would be shorter, but every value that holds bytes is checked for bytearrays when it is written.
+    if value.is_safe is SafeUUID.unknown:
+        return [marks.UUID, value.hex]
     return [marks.UUID, value.hex, value.is_safe.value]
 
 
-def _read_uuid(text: str, safe: int | None) -> UUID:
-    value = UUID(text, is_safe=SafeUUID(safe))
+def _read_uuid(text: Any, *safe: Any) -> UUID:
+    if type_of(text) is not str or [*map(type_of, safe)] not in ([], [int]):
+        raise TypeError
+    value = UUID(text, is_safe=SafeUUID(*safe)) if safe else UUID(text)
     return _same(value, value.hex, text)
 
 
@@ -177,28 +185,30 @@ WRITERS: dict[type[Any], Callable[[Any], Any]] = {
 }
 """By exact type: from a value to a mark and what follows it; an int that MessagePack has room for stays one."""
 
-_ZONE: set[type[Any]] = {type(None), str, list}
-READERS: dict[Ext, tuple[Callable[..., Any], list[set[type[Any]]]]] = {
-    marks.INT: (_read_int, [{str}]),
-    marks.COMPLEX: (complex, [{float}, {float}]),
-    marks.DECIMAL: (_read_decimal, [{str}]),
-    marks.DATE: (date.fromordinal, [{int}]),
-    marks.DATETIME: (_read_datetime, [{str}]),
-    marks.ZONED_DATETIME: (_read_zoned_datetime, [{str}, {int}, _ZONE]),
-    marks.TIME: (_read_time, [{str}]),
-    marks.ZONED_TIME: (_read_zoned_time, [{str}, {int}, _ZONE]),
-    marks.TIMEDELTA: (_read_timedelta, [{int}, {int}, {int}]),
-    marks.UUID: (_read_uuid, [{str}, {int, type(None)}]),
+READERS: dict[Ext, tuple[Callable[..., Any], list[type[Any]]]] = {
+    marks.INT: (_read_int, [str]),
+    marks.COMPLEX: (complex, [float, float]),
+    marks.DECIMAL: (_read_decimal, [str]),
+    marks.DATE: (date.fromordinal, [int]),
+    marks.DATETIME: (_read_datetime, [str]),
+    marks.TIME: (_read_time, [str]),
+    marks.TIMEDELTA: (_read_timedelta, [int, int, int]),
 }
 """By mark: from what follows it to the value, and the exact types that these must have."""
+_CHECKING: dict[Ext, Callable[..., Any]] = {
+    marks.ZONED_DATETIME: _read_zoned_datetime,
+    marks.ZONED_TIME: _read_zoned_time,
+    marks.UUID: _read_uuid,
+}
+"""Those that check the types themselves, because several are allowed."""
 
 
 def read(mark: Ext, parts: list[Any]) -> Any:
     """The value of ``mark`` and what follows it. Raises any error if there is none."""
-    reader, kinds = READERS[mark]
-    if len(parts) != len(kinds):
-        raise ValueError
-    for part, allowed in zip(parts, kinds, strict=True):
-        if type(part) not in allowed:
-            raise TypeError
+    found = READERS.get(mark)
+    if found is None:
+        return _CHECKING[mark](*parts)
+    reader, kinds = found
+    if [*map(type_of, parts)] != kinds:
+        raise TypeError
     return reader(*parts)

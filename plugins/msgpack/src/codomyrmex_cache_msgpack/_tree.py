@@ -100,46 +100,41 @@ def build(node: Any) -> Any:
         Exception: Of any kind, if it is the tree of no value.
     """
     kind = type_of(node)
-    if kind in ATOMS:
-        return node
-    if kind is list:
-        parts: list[Any] = node
-        if ATOMS.issuperset(map(type, parts)):
-            return parts
-        mark = parts[0] if type(parts[0]) is Ext else None
-        if (mark is marks.SET or mark is marks.FROZENSET) and _sorted(parts[1:]) != parts[1:]:
-            raise ValueError("a set in another order")
-        for number in range(mark is not None, len(parts)):
-            if type(parts[number]) not in ATOMS:
-                parts[number] = build(parts[number])
-        return parts if mark is None else _read(mark, parts)
     if kind is dict:
         for key, part in node.items():
             if type(part) not in ATOMS:
                 node[key] = build(part)
         return node
+    if kind is list:
+        if node and type(node[0]) is Ext:
+            mark = node[0]
+            del node[0]
+            holder = _HOLDERS.get(mark)
+            return _leaves.read(mark, node) if holder is None else holder(node)
+        return _build_parts(node)
+    if kind in ATOMS:
+        return node
     raise ValueError("a mark that begins no array")
 
 
-def _read(mark: Ext, parts: list[Any]) -> Any:
-    del parts[0]
-    container = _CONTAINERS.get(mark)
-    if container is not None:
-        return container(parts)
-    if mark is marks.REGISTERED:
-        return _registered.read(*parts)
-    return _leaves.read(mark, parts)
+def _build_parts(parts: list[Any]) -> list[Any]:
+    for number, part in enumerate(parts):
+        if type(part) not in ATOMS:
+            parts[number] = build(part)
+    return parts
 
 
 def _read_set(parts: list[Any]) -> set[Any]:
-    found = set(parts)
+    if _sorted(parts.copy()) != parts:
+        raise ValueError("a set in another order")
+    found = set(_build_parts(parts))
     if len(found) != len(parts):
         raise ValueError("two equal members")
     return found
 
 
 def _read_dict(parts: list[Any]) -> dict[Any, Any]:
-    keys = parts[::2]
+    keys = _build_parts(parts)[::2]
     found = dict(zip(keys, parts[1::2], strict=True))
     if len(found) != len(keys):
         raise ValueError("two equal keys")
@@ -148,9 +143,11 @@ def _read_dict(parts: list[Any]) -> dict[Any, Any]:
     return found
 
 
-_CONTAINERS: dict[Ext, Callable[[list[Any]], Any]] = {
-    marks.TUPLE: tuple,
+_HOLDERS: dict[Ext, Callable[[list[Any]], Any]] = {
+    marks.TUPLE: lambda parts: tuple(_build_parts(parts)),
     marks.SET: _read_set,
     marks.FROZENSET: lambda parts: frozenset(_read_set(parts)),
     marks.DICT: _read_dict,
+    marks.REGISTERED: lambda parts: _registered.read(*_build_parts(parts)),
 }
+"""By mark: how the values that hold others are built from the trees of these."""
