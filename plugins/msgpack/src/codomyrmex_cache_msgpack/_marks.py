@@ -6,6 +6,7 @@ number says what the rest of the array is. Everything else in the format is plai
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -36,4 +37,8 @@ MARKS: Final[dict[int, Ext]] = {number: Ext(number, b"") for number in range(1, 
 ) = MARKS.values()
 
 MARK_BYTE: Final = 0xC7
-"""First byte of every mark, and of nothing else that is written but parts of texts and numbers."""
+"""First byte of every mark, and of nothing else that is written but parts of texts, bytes and numbers."""
+MARK: Final = b"\xc7\x00"
+"""First two bytes of every mark."""
+find_mark: Final = re.compile(rb"\xc7\x00[\x01-\x0f]").search
+"""Where a mark may be, or None; a text or number may look like one."""

@@ -7,7 +7,7 @@ How a value is written, by its first byte:
     other         MessagePack by ormsgpack, with marks (`_marks.py`) for types that MessagePack doesn't have
 
 ormsgpack keeps exactly what is plain but for two types, bytearray and memoryview, which it writes as bytes. Their
-headers are searched in the result; only if one seems to be there, the value is looked at part by part.
+headers are searched in the result; only if one seems to be there, the types of all parts are looked at.
 
 What is read is written again and compared. So one comparison refuses whatever no writer of ours could have written:
 keys that are there twice, bytes behind the end, numbers longer than needed, nesting deeper than may be written.
@@ -31,8 +31,8 @@ from ormsgpack import (
 from codomyrmex.cache import CacheSerializationError
 from codomyrmex.cache.serializers import Serializer
 
-from ._marks import MARK_BYTE, MARKS, type_of
-from ._tree import ATOMS, ATOMS_BUT_INT, DEPTH, build, lower
+from ._marks import MARK, MARK_BYTE, MARKS, find_mark, type_of
+from ._tree import ATOMS, ATOMS_BUT_INT, DEPTH, build, is_plain, lower
 
 _STRICT: Final = (
     OPT_PASSTHROUGH_DATACLASS
@@ -64,13 +64,13 @@ class MsgpackSerializer(Serializer):
         if kind is str:
             return _text(value)
         if kind not in _MAYBE_PLAIN:
-            return _carefully(value, None)
+            return _carefully(value)
         try:
             data = packb(value, None, _STRICT)
         except TypeError:
-            return _carefully(value, None)
-        if _BIN_8 in data or _BIN_16 in data or _BIN_32 in data:
-            return _carefully(value, data)
+            return _carefully(value)
+        if (_BIN_8 in data or _BIN_16 in data or _BIN_32 in data) and not is_plain(value):
+            return _carefully(value)
         return data
 
     def loads(self, data: bytes, context: bytes) -> Any:
@@ -81,7 +81,8 @@ class MsgpackSerializer(Serializer):
                 return data[1:]
             if first == _TEXT:
                 return data[1:].decode()
-            marked = MARK_BYTE in data
+            # From the fastest look to the surest: mostly the first finds that there is none.
+            marked = MARK_BYTE in data and MARK in data and find_mark(data) is not None
             tree = unpackb(data, ext_hook=_mark_of) if marked else unpackb(data)
             if packb(tree) == data and type(tree) not in _NEVER_PACKED:
                 return build(tree) if marked else tree
@@ -99,16 +100,13 @@ def _text(value: str) -> bytes:
         raise CacheSerializationError("msgpack can't keep text with a lone surrogate") from None
 
 
-def _carefully(value: Any, data: bytes | None) -> bytes:
-    """Write part by part; or only look at the parts, if ``data`` is right already."""
+def _carefully(value: Any) -> bytes:
+    """Write a value that is not plain."""
     reason = ""
     try:
         for atoms in (ATOMS, ATOMS_BUT_INT):
             try:
-                tree = lower(value, atoms)
-                if tree is value and data is not None:
-                    return data
-                return packb(tree, None, _STRICT)
+                return packb(lower(value, atoms), None, _STRICT)
             except TypeError as error:
                 reason = _reason(str(error))
     except RecursionError:

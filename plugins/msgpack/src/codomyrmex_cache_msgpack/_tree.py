@@ -7,6 +7,7 @@ trusts the length that a list had before the call, and crashes if another thread
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from itertools import chain
 from typing import Any, Final
@@ -26,9 +27,21 @@ ATOMS: Final[frozenset[type[Any]]] = frozenset({str, int, float, bool, type(None
 ATOMS_BUT_INT: Final[frozenset[type[Any]]] = ATOMS - {int}
 """For values in which there is an int beyond 64 bits: the others must be told from it one by one."""
 
+_PLAIN: frozenset[type[Any]] = ATOMS | {list, dict}
 _TEXT = frozenset({str})
 _SORTABLE = frozenset({str, int, bytes})
 _SETS: dict[type[Any], Ext] = {set: marks.SET, frozenset: marks.FROZENSET}
+
+
+def is_plain(value: Any) -> bool:
+    """Whether ormsgpack keeps a value exactly; for one that it has written, and which so has an end."""
+    level = [value]
+    while level:
+        if not set(map(type, level)) <= _PLAIN:
+            return False
+        # All parts of one level in one call: several times as fast as a loop over them.
+        level = gc.get_referents(*level)
+    return True
 
 
 def lower(value: Any, atoms: frozenset[type[Any]], depth: int = DEPTH) -> Any:
