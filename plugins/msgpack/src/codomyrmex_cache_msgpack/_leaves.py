@@ -1,7 +1,8 @@
 """Values that hold no others: how each is written with what MessagePack has, and read back.
 
-Every reader takes exactly what its writer makes. Whatever else Python's parsers would accept (spaces, other formats of
-dates, numbers of another type) is an error, so that no two byte strings mean the same value.
+Every reader takes exactly what its writer makes. Whatever else Python would accept (spaces in numbers, bools as ints)
+is an error, so that no two byte strings mean the same value. Moments are written as numbers, not as text: that is
+faster, and ``fromisoformat`` takes an offset of less than a second for none (CPython 3.11).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 import zoneinfo
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID, SafeUUID
@@ -26,6 +27,9 @@ T = TypeVar("T")
 _LARGEST = 10**4300  # Python itself turns no longer numbers into text
 _LONGEST = 3600  # hexadecimal digits, a little more than these have
 _SMALLEST_NATIVE, _LARGEST_NATIVE = -(2**63), 2**64 - 1
+_DAY = 86_400
+_ZERO = (timedelta(0),)
+_DATETIME_FIELDS, _TIME_FIELDS = 7, 4
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
 
 
@@ -55,41 +59,62 @@ def _read_decimal(text: str) -> Decimal:
 
 
 def _write_datetime(value: datetime) -> list[Any]:
-    zone = value.tzinfo
-    if (zone is None or _is_plain(zone)) and not value.fold:
-        return [marks.DATETIME, value.isoformat()]
-    return [marks.ZONED_DATETIME, value.replace(tzinfo=None).isoformat(), value.fold, _write_zone(zone)]
-
-
-def _read_datetime(text: str) -> datetime:
-    value = datetime.fromisoformat(text)
-    return _same(value, value.isoformat(), text)
-
-
-def _read_zoned_datetime(text: Any, fold: Any, zone: Any) -> datetime:
-    if type_of(text) is not str or type_of(fold) is not int:
-        raise TypeError
-    value = _read_datetime(text).replace(tzinfo=_read_zone(zone), fold=fold)
-    return _same(value, _write_datetime(value), [marks.ZONED_DATETIME, text, fold, zone])
+    fields = [
+        marks.DATETIME,
+        value.year,
+        value.month,
+        value.day,
+        value.hour,
+        value.minute,
+        value.second,
+        value.microsecond,
+    ]
+    return fields if value.tzinfo is None and not value.fold else _with_zone(marks.ZONED_DATETIME, fields, value)
 
 
 def _write_time(value: time) -> list[Any]:
+    fields = [marks.TIME, value.hour, value.minute, value.second, value.microsecond]
+    return fields if value.tzinfo is None and not value.fold else _with_zone(marks.ZONED_TIME, fields, value)
+
+
+def _with_zone(mark: Ext, fields: list[Any], value: datetime | time) -> list[Any]:
+    """Behind the fields the offset in seconds, if that says all about zone and fold; otherwise both of these."""
     zone = value.tzinfo
-    if (zone is None or _is_plain(zone)) and not value.fold:
-        return [marks.TIME, value.isoformat()]
-    return [marks.ZONED_TIME, value.replace(tzinfo=None).isoformat(), value.fold, _write_zone(zone)]
+    if type(zone) is timezone and not value.fold:
+        made_of = _offset_and_name(zone)
+        offset: timedelta = made_of[0]
+        if len(made_of) == 1 and not offset.microseconds:
+            fields.append(offset.days * _DAY + offset.seconds)
+            return fields
+    return [mark, *fields[1:], value.fold, _write_zone(zone)]
 
 
-def _read_time(text: str) -> time:
-    value = time.fromisoformat(text)
-    return _same(value, value.isoformat(), text)
+def _read_datetime(*fields: Any) -> datetime:
+    if len(fields) == _DATETIME_FIELDS:
+        return datetime(*fields)
+    return datetime(*fields[:-1]).replace(tzinfo=_offset(fields[-1]))
 
 
-def _read_zoned_time(text: Any, fold: Any, zone: Any) -> time:
-    if type_of(text) is not str or type_of(fold) is not int:
-        raise TypeError
-    value = _read_time(text).replace(tzinfo=_read_zone(zone), fold=fold)
-    return _same(value, _write_time(value), [marks.ZONED_TIME, text, fold, zone])
+def _read_time(*fields: Any) -> time:
+    if len(fields) == _TIME_FIELDS:
+        return time(*fields)
+    return time(*fields[:-1]).replace(tzinfo=_offset(fields[-1]))
+
+
+def _offset(seconds: int) -> timezone:
+    return timezone(timedelta(0, seconds)) if seconds else UTC
+
+
+def _read_zoned_datetime(fields: list[Any]) -> datetime:
+    *when, fold, zone = fields
+    value = datetime(*when).replace(tzinfo=_read_zone(zone), fold=fold)
+    return _same(value, _write_datetime(value), [marks.ZONED_DATETIME, *fields])
+
+
+def _read_zoned_time(fields: list[Any]) -> time:
+    *when, fold, zone = fields
+    value = time(*when).replace(tzinfo=_read_zone(zone), fold=fold)
+    return _same(value, _write_time(value), [marks.ZONED_TIME, *fields])
 
 
 def _write_timedelta(value: timedelta) -> list[Any]:
@@ -108,22 +133,14 @@ def _write_uuid(value: UUID) -> list[Any]:
     return [marks.UUID, value.hex, value.is_safe.value]
 
 
-def _read_uuid(text: Any, *safe: Any) -> UUID:
-    if type_of(text) is not str or [*map(type_of, safe)] not in ([], [int]):
-        raise TypeError
-    value = UUID(text, is_safe=SafeUUID(*safe)) if safe else UUID(text)
+def _read_uuid(text: str, safe: int | None = None) -> UUID:
+    value = UUID(text, is_safe=SafeUUID(safe))
     return _same(value, value.hex, text)
 
 
-def _is_plain(zone: tzinfo) -> bool:
-    """Whether text says all about a zone: an offset without a name, and of whole seconds.
-
-    ``fromisoformat`` takes an offset of less than a second for UTC (CPython 3.11).
-    """
-    return type(zone) is timezone and len(made := _offset_and_name(zone)) == 1 and not made[0].microseconds
-
-
 def _offset_and_name(zone: timezone) -> tuple[Any, ...]:
+    if zone is UTC:
+        return _ZERO
     # What it was made of, as pickle asks for it: a given name can't be told from the usual one otherwise.
     made_of: tuple[Any, ...] = zone.__reduce__()[1]  # type: ignore[assignment]
     return made_of
@@ -185,30 +202,34 @@ WRITERS: dict[type[Any], Callable[[Any], Any]] = {
 }
 """By exact type: from a value to a mark and what follows it; an int that MessagePack has room for stays one."""
 
-READERS: dict[Ext, tuple[Callable[..., Any], list[type[Any]]]] = {
-    marks.INT: (_read_int, [str]),
-    marks.COMPLEX: (complex, [float, float]),
-    marks.DECIMAL: (_read_decimal, [str]),
-    marks.DATE: (date.fromordinal, [int]),
-    marks.DATETIME: (_read_datetime, [str]),
-    marks.TIME: (_read_time, [str]),
-    marks.TIMEDELTA: (_read_timedelta, [int, int, int]),
+_READERS: dict[Ext, tuple[Callable[..., Any], list[list[type[Any]]]]] = {
+    marks.INT: (_read_int, [[str]]),
+    marks.COMPLEX: (complex, [[float] * 2]),
+    marks.DECIMAL: (_read_decimal, [[str]]),
+    marks.DATE: (date.fromordinal, [[int]]),
+    marks.DATETIME: (_read_datetime, [[int] * _DATETIME_FIELDS, [int] * (_DATETIME_FIELDS + 1)]),
+    marks.TIME: (_read_time, [[int] * _TIME_FIELDS, [int] * (_TIME_FIELDS + 1)]),
+    marks.TIMEDELTA: (_read_timedelta, [[int] * 3]),
+    marks.UUID: (_read_uuid, [[str], [str, int]]),
 }
 """By mark: from what follows it to the value, and the exact types that these must have."""
-_CHECKING: dict[Ext, Callable[..., Any]] = {
-    marks.ZONED_DATETIME: _read_zoned_datetime,
-    marks.ZONED_TIME: _read_zoned_time,
-    marks.UUID: _read_uuid,
+_ZONED: dict[Ext, tuple[Callable[[list[Any]], Any], int]] = {
+    marks.ZONED_DATETIME: (_read_zoned_datetime, _DATETIME_FIELDS + 1),
+    marks.ZONED_TIME: (_read_zoned_time, _TIME_FIELDS + 1),
 }
-"""Those that check the types themselves, because several are allowed."""
+"""The same for those whose last part, the zone, may be of several types: how many ints stand before it."""
 
 
 def read(mark: Ext, parts: list[Any]) -> Any:
     """The value of ``mark`` and what follows it. Raises any error if there is none."""
-    found = READERS.get(mark)
-    if found is None:
-        return _CHECKING[mark](*parts)
-    reader, kinds = found
-    if [*map(type_of, parts)] != kinds:
-        raise TypeError
-    return reader(*parts)
+    found = _READERS.get(mark)
+    kinds = [*map(type_of, parts)]
+    if found is not None:
+        reader, allowed = found
+        if kinds in allowed:
+            return reader(*parts)
+    else:
+        zoned, ints = _ZONED[mark]
+        if kinds[:-1] == [int] * ints:
+            return zoned(parts)
+    raise TypeError

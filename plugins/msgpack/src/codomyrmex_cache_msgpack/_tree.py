@@ -58,6 +58,9 @@ def lower(value: Any, atoms: frozenset[type[Any]], depth: int = DEPTH) -> Any:
     kind = type_of(value)
     if kind in atoms:
         return value
+    write = _leaves.WRITERS.get(kind)
+    if write is not None:
+        return write(value)
     if not depth:
         raise CacheSerializationError(f"msgpack refuses values nested deeper than {DEPTH}, or that hold themselves")
     if kind is dict:
@@ -71,9 +74,6 @@ def lower(value: Any, atoms: frozenset[type[Any]], depth: int = DEPTH) -> Any:
         return _lower_parts([marks.TUPLE, *value], 1, atoms, depth)
     if kind in _SETS:
         return [_SETS[kind], *_sorted(_lower_parts([*value], 0, atoms, depth))]
-    write = _leaves.WRITERS.get(kind)
-    if write is not None:
-        return write(value)
     writer = _registered.writer_of(kind)
     return [marks.REGISTERED, writer.name, lower(writer.write(value), atoms, depth - 1)]
 
