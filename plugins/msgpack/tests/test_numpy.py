@@ -27,7 +27,6 @@ ARRAYS: dict[str, Any] = {
     "void": np.array([b"ab", b"cd"], dtype="V2"),
     "datetime": np.array(["2024-01-01", "NaT"], dtype="M8[ns]"),
     "timedelta": np.array([1, 2], dtype="m8[25s]"),
-    "generic datetime": np.array(["NaT"], dtype="M8"),
     "structured": np.zeros(3, RECORD),
     "padded": np.zeros(2, np.dtype({"names": ["a", "b"], "formats": ["u1", "<f8"], "offsets": [0, 8], "itemsize": 24})),
     "fortran": np.asfortranarray(np.arange(12).reshape(3, 4)),
