@@ -139,6 +139,8 @@ register(Carrier, "NUMPY:NDARRAY", encode=lambda value: value.state, decode=Carr
         [[["a", "<f8", [10**9, 10**9]]], [1], "C", b"x" * 8],
         [[["a", "<f8", "x"]], [1], "C", b"x" * 8],
         [[], [10**12], "C", b""],
+        ["|f8", [2], "C", b"x" * 16],
+        ["|b1", [2], "C", b"\0\2"],
         [{"names": ["a"]}, [1], "C", b"x"],
         [None, [1], "C", b"x" * 8],
         ["<f8", [1], "C"],

@@ -32,6 +32,8 @@ class _Array(Writer):
         ):
             raise TypeError
         dtype = _read_dtype(described)
+        if _write_dtype(dtype) != described or (dtype.kind == "b" and data.strip(b"\0\1")):
+            raise ValueError
         if not data:
             if 0 not in shape:
                 raise ValueError
@@ -49,7 +51,8 @@ class _Scalar(Writer):
         if type(data) is not bytes:
             raise TypeError
         (value,) = np.frombuffer(bytearray(data), _read_dtype(described))
-        if not isinstance(value, self.cls):
+        # A bool of another byte than 0 and 1, or foreign byte order, would be a second way to write a value.
+        if not isinstance(value, self.cls) or self.write(value) != state:
             raise TypeError
         return value
 
