@@ -169,8 +169,7 @@ def test_explained_miss(open_cache: Callable[..., Cache[Any]]) -> None:
 
     codec: Any = cache._store.codec
     codec._serializer, serializer = Forger(), codec._serializer
-    cache.set("type", HOSTILE["unregistered function"])
-    cache.set("deep", HOSTILE["lists 100,000 deep"])
+    cache.set_many({"type": HOSTILE["unregistered function"], "deep": HOSTILE["lists 100,000 deep"]})
     codec._serializer = serializer
     assert cache.get_many(["type", "deep"]) == {}
     assert cache.stats.unreadable == 2

@@ -245,7 +245,7 @@ def test_explained_miss(open_cache: Callable[..., Cache[Any]]) -> None:
     codec: Any = cache._store.codec
     (ours,) = codec._transforms
     codec._transforms = (stage(),)
-    cache.set("key", "a" * 5000)
+    cache.set_many({"key": "a" * 5000})
     codec._transforms = (ours,)
     assert cache.get("key") is None
     assert cache.stats.unreadable == 1
