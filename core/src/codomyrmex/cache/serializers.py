@@ -8,6 +8,8 @@ authenticates includes it, so that bytes moved to another key don't verify; othe
 
 Rules for authors: a value that would not come back with the same type and content is refused with
 `CacheSerializationError`, never changed; reading must not be able to run code; errors never hold the value.
+
+Classes of a program's own are made known with `register`; a serializer asks `registered_type` for them.
 """
 
 from __future__ import annotations
@@ -15,9 +17,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+from ._registry import RegisteredType, register, registered_type
 from ._request import PluginRequest
 
-__all__ = ["PluginRequest", "Serializer", "Transform"]
+__all__ = ["PluginRequest", "RegisteredType", "Serializer", "Transform", "register", "registered_type"]
 
 
 class Serializer(ABC):

@@ -14,6 +14,7 @@ import pytest
 
 from .._capabilities import Capabilities
 from ._fixtures import Fixtures
+from ._views import close_loop
 
 _THREADS = 8
 _PROCESSES = 4
@@ -111,6 +112,8 @@ def together(work: Callable[[int], Any]) -> list[Any]:
             results[number] = work(number)
         except BaseException as error:
             errors.append(error)
+        finally:
+            close_loop()
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(_THREADS)]
     for thread in threads:
