@@ -8,6 +8,9 @@ from __future__ import annotations
 import fcntl
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from codomyrmex.cache.errors import CacheConnectionError
 
@@ -25,47 +28,56 @@ class Gate:
 
     def __init__(self, path: str, timeout: float) -> None:
         self._path = path
-        self._timeout = timeout
-        self._lock = threading.Lock()
-        self._owner = 0
+        self._timeout = min(timeout, threading.TIMEOUT_MAX)
+        # Knows its owner by itself: a signal handler may raise between any two steps of the code that takes it.
+        self._lock: Any = threading.RLock()
 
-    def acquire(self, descriptor: int) -> None:
-        """Take the lock of the file behind ``descriptor``.
+    def mine(self) -> bool:
+        """Whether this thread holds it."""
+        return bool(self._lock._is_owned())
+
+    @contextmanager
+    def held(self, descriptor: int, *, shared: bool = False) -> Iterator[None]:
+        """Hold the lock of the file behind ``descriptor``.
+
+        Args:
+            descriptor: Of the file.
+            shared: Keep out only those who don't share it.
 
         Raises:
             CacheConnectionError: It was not free in time, or this thread has it already.
         """
-        me = threading.get_ident()
-        if self._owner == me:
+        if self.mine():
             # A finalizer that uses the cache may run in the middle of any call.
             raise CacheConnectionError(f"{self._path}: this thread is in the middle of a write already")
-        if not self._lock.acquire(timeout=min(self._timeout, threading.TIMEOUT_MAX)):
-            raise self._late()
+        deadline = time.monotonic() + self._timeout
         try:
-            self._wait(descriptor)
-        except BaseException:
-            self._lock.release()
-            raise
-        self._owner = me
-
-    def release(self, descriptor: int) -> None:
-        """Give it back."""
-        self._owner = 0
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            if not self._lock.acquire(timeout=self._timeout):
+                raise self._late()
+            self._wait(descriptor, fcntl.LOCK_NB | (fcntl.LOCK_SH if shared else fcntl.LOCK_EX), deadline)
+            yield
         finally:
-            self._lock.release()
+            if self.mine():
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)
+                finally:
+                    self._lock.release()
 
-    def _wait(self, descriptor: int) -> None:
-        deadline = None
+    def before_fork(self) -> bool:
+        """Keep the other threads of this process out; False if they or this one stay in."""
+        return not self.mine() and bool(self._lock.acquire(timeout=self._timeout))
+
+    def after_fork(self) -> None:
+        """Let them in again."""
+        self._lock.release()
+
+    def _wait(self, descriptor: int, operation: int, deadline: float) -> None:
         pause = _FIRST_PAUSE
         while True:
             try:
-                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return fcntl.flock(descriptor, operation)
             except BlockingIOError:
-                now = time.monotonic()
-                deadline = deadline or now + self._timeout
-                if now >= deadline:
+                if time.monotonic() >= deadline:
                     raise self._late() from None
                 time.sleep(pause)
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
