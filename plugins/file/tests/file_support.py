@@ -19,9 +19,6 @@ from codomyrmex.cache.backend import kept_until_of
 from codomyrmex_cache_file._rows import NO_QUEUE, Place, whole_key
 from codomyrmex_cache_file._tables import is_pending
 
-DEADLINE = 1.0
-"""The default of the option ``timeout``, in seconds."""
-
 
 @contextmanager
 def cache_at(path: Path | str, clock: Any = None, plugins: Any = None, **settings: Any) -> Iterator[Cache[Any]]:

@@ -162,11 +162,7 @@ class FileBackend(Backend[bytes]):
 
     def leader_alive(self, lease: bytes) -> bool:
         """By the lock that its process holds as long as it lives."""
-        opened = self._store._use()
-        try:
-            return opened.leases.alive(lease)
-        finally:
-            opened.users.pop()
+        return self._open_store().using(lambda opened: opened.leases.alive(lease))
 
     def scan(self, prefix: str, cursor: str | None, limit: int) -> ScanPage[bytes]:
         """Pages in the order of stored keys; the cursor is the last key of the page before."""

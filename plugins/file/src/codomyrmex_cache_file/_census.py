@@ -34,7 +34,7 @@ def carry_over(opened: Opened, policy: EvictionPolicy, *, alone: bool) -> None:
         before = transaction.get(_QUEUES, db=opened.policy)
     if before == mine:
         return
-    if not alone:
+    if before is not None and not alone:
         raise CacheConfigError("another process uses this store with another eviction policy")
     opened.begin_writing()
     with opened.env.begin() as transaction:

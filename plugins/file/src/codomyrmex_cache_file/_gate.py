@@ -8,11 +8,12 @@ from __future__ import annotations
 import fcntl
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from codomyrmex.cache.errors import CacheConnectionError
+
+T = TypeVar("T")
 
 _FIRST_PAUSE = 0.00005
 _LONGEST_PAUSE = 0.002
@@ -36,12 +37,12 @@ class Gate:
         """Whether this thread holds it."""
         return bool(self._lock._is_owned())
 
-    @contextmanager
-    def held(self, descriptor: int, *, shared: bool = False) -> Iterator[None]:
-        """Hold the lock of the file behind ``descriptor``.
+    def held(self, descriptor: int, work: Callable[[], T], *, shared: bool = False) -> T:
+        """``work()`` while this thread holds the lock of the file behind ``descriptor``.
 
         Args:
             descriptor: Of the file.
+            work: What is to be done.
             shared: Keep out only those who don't share it.
 
         Raises:
@@ -52,24 +53,22 @@ class Gate:
             raise CacheConnectionError(f"{self._path}: this thread is in the middle of a write already")
         deadline = time.monotonic() + self._timeout
         try:
-            if not self._lock.acquire(timeout=self._timeout):
-                raise self._late()
-            self._wait(descriptor, fcntl.LOCK_NB | (fcntl.LOCK_SH if shared else fcntl.LOCK_EX), deadline)
-            yield
-        finally:
-            if self.mine():
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_UN)
-                finally:
-                    self._lock.release()
+            try:
+                if not self._lock.acquire(timeout=self._timeout):
+                    raise self._late()
+                self._wait(descriptor, fcntl.LOCK_NB | (fcntl.LOCK_SH if shared else fcntl.LOCK_EX), deadline)
+                return work()
+            finally:
+                self._leave(descriptor)
+        finally:  # the handler may have raised on the way into the other one
+            self._leave(descriptor)
 
-    def before_fork(self) -> bool:
-        """Keep the other threads of this process out; False if they or this one stay in."""
-        return not self.mine() and bool(self._lock.acquire(timeout=self._timeout))
-
-    def after_fork(self) -> None:
-        """Let them in again."""
-        self._lock.release()
+    def _leave(self, descriptor: int) -> None:
+        if self.mine():
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            finally:
+                self._lock.release()
 
     def _wait(self, descriptor: int, operation: int, deadline: float) -> None:
         pause = _FIRST_PAUSE

@@ -14,8 +14,9 @@ import fcntl
 import logging
 import os
 import resource
-from contextlib import ExitStack, nullcontext, suppress
-from typing import Any
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from typing import Any, TypeVar
 
 import lmdb
 
@@ -30,6 +31,8 @@ from ._leases import Leases
 from ._marks import SIZE_OF_ONE, Marks
 from ._options import FileOptions
 from ._verify import verify
+
+T = TypeVar("T")
 
 PAGE = 4096
 _FIRST_PAGES = 64
@@ -109,8 +112,7 @@ class Opened:
             self._open_files.callback(self.leases.close)
             self.marks = self._make_marks()
             self._open_files.callback(self.marks.close)
-            with gate.held(self.descriptor):
-                self._open_checked()
+            gate.held(self.descriptor, self._open_checked)
             self._open_files = self._open_files.pop_all()
 
     @property
@@ -180,9 +182,15 @@ class Opened:
         os.replace(self._data, os.path.join(self._path, "damaged.mdb"))
         self._begin_anew()
 
-    def reading(self) -> Any:
-        """A context in which nobody changes what is read; LMDB sees to it where it may write to its lock file."""
-        return nullcontext() if self.writable else self._gate.held(self.descriptor, shared=True)
+    def read(self, work: Callable[[Any, Opened], T]) -> T:
+        """``work`` in a transaction that sees one moment."""
+
+        def read() -> T:
+            with self.env.begin(buffers=True) as transaction:
+                return work(transaction, self)
+
+        # LMDB sees to it that nobody writes over what is read, if it may write to its lock file.
+        return read() if self.writable else self._gate.held(self.descriptor, read, shared=True)
 
     def close(self) -> None:
         """Release all of it; nobody may be using it."""
@@ -196,8 +204,7 @@ class Opened:
 
     def open_env(self) -> None:
         """Open the environment again after `close_env`."""
-        with self._gate.held(self.descriptor):
-            self._open(alone=False)
+        self._gate.held(self.descriptor, lambda: self._open(alone=False))
 
     def _file(self, name: str, size: int) -> int:
         path = os.path.join(self._path, name)

@@ -29,10 +29,15 @@ from ._room import Evict, Room, Roomy, Work
 
 T = TypeVar("T")
 
+
+class Replaced(Exception):
+    """The directory holds another store now, or none."""
+
+
 _IDLE = 2.0
 """Seconds without a write after which the store is brought to the disk."""
 _MOST_OPENINGS = 5
-_AGAIN = (*DAMAGED, *OUTDATED, NoRoom, Roomy)
+_AGAIN = (*DAMAGED, *OUTDATED, NoRoom, Roomy, Replaced)
 """What another opening may mend."""
 
 
@@ -64,7 +69,6 @@ class Store:
         self._opened: Opened | None = None
         self._retired: list[Opened] = []
         self._suspended: Opened | None = None
-        self._quiet = False
         _stores.add(self)
 
     @classmethod
@@ -97,8 +101,8 @@ class Store:
         opened = self._opened
         if opened is not None and opened.writable:
             users = opened.users
-            users.append(None)
             try:
+                users.append(None)
                 if opened is self._opened:
                     with opened.env.begin(opened.entries) as transaction:
                         found: bytes | None = transaction.get(key)
@@ -127,19 +131,7 @@ class Store:
         Raises:
             CacheConnectionError: The store can't be read.
         """
-        for opening in range(_MOST_OPENINGS):
-            opened = self._use()
-            try:
-                with opened.reading(), opened.env.begin(buffers=True) as transaction:
-                    return work(transaction, opened)
-            except _AGAIN as error:
-                problem: Exception = error
-            except (lmdb.Error, OSError) as error:
-                raise translated(self.path, error) from error
-            finally:
-                opened.users.pop()
-            self._mend(opened, problem, last=opening == _MOST_OPENINGS - 1)
-        raise AssertionError
+        return self.using(lambda opened: opened.read(work))
 
     def write(
         self,
@@ -163,40 +155,60 @@ class Store:
             CacheFullError: There is no room.
             CacheConnectionError: The store can't be written, or the gate did not open in time.
         """
-        for opening in range(_MOST_OPENINGS):
-            opened = self._use()
+
+        def write(opened: Opened) -> T:
+            if not opened.writable:
+                raise CacheConnectionError(f"{self.path} may only be read")
+            if not opened.current:
+                raise Replaced(f"{self.path} was replaced again and again")
+            return self._write(opened, work, committed, size, evict, lost)
+
+        return self.using(lambda opened: self._gate.held(opened.descriptor, lambda: write(opened)))
+
+    def using(self, work: Callable[[Opened], T]) -> T:
+        """``work`` on the store, which is open and stays so; opened again in another way or anew where that may help.
+
+        Raises:
+            CacheError: Whatever went wrong.
+        """
+        openings = 0
+        while True:
+            opened = self.opened()
+            users = opened.users
             try:
-                with self._gate.held(opened.descriptor):
-                    if not (opened.writable and opened.current):
-                        problem: Exception = Replaced(f"{self.path} may only be read")
-                    else:
-                        return self._write(opened, work, committed, size, evict, lost)
+                users.append(None)
+                if opened is not self._opened:
+                    continue
+                return work(opened)
             except _AGAIN as error:
                 problem = error
             except (lmdb.Error, OSError) as error:
                 raise translated(self.path, error) from error
             finally:
-                opened.users.pop()
-            self._mend(opened, problem, last=opening == _MOST_OPENINGS - 1)
-        raise AssertionError
+                users.pop()
+            openings += 1
+            self._mend(opened, problem, last=openings == _MOST_OPENINGS)
 
     def settle(self, idle: float = _IDLE) -> None:
         """Bring the store to the disk and mark it clean, if nobody has written for ``idle`` seconds."""
         opened = self._opened
         if opened is None or not opened.writable or opened.control.state == CLEAN or opened.control.idle < idle:
             return
-        opened.users.append(None)
+
+        def mark() -> None:
+            if opened.current and opened.control.state != CLEAN and opened.control.idle >= idle:
+                opened.mark_clean()
+
+        users = opened.users
         try:
-            if opened is not self._opened or not opened.current:
-                return
-            opened.sync()  # most of it, while others may write
-            with self._gate.held(opened.descriptor):
-                if opened.current and opened.control.state != CLEAN and opened.control.idle >= idle:
-                    opened.mark_clean()
+            users.append(None)
+            if opened is self._opened and opened.current:
+                opened.sync()  # most of it, while others may write
+                self._gate.held(opened.descriptor, mark)
         except (lmdb.Error, OSError) as error:
             raise translated(self.path, error) from error
         finally:
-            opened.users.pop()
+            users.pop()
 
     def check(self) -> None:
         """Now and then: see whether the store that is open is still the one that is there, and may still be written."""
@@ -248,21 +260,13 @@ class Store:
         opened.control.wrote()
         return result
 
-    def _use(self) -> Opened:
-        """The store, open, and kept open until the caller takes itself out of its list of users."""
-        while True:
-            opened = self.opened()
-            opened.users.append(None)
-            if opened is self._opened:
-                return opened
-            opened.users.pop()
-
     def _open(self) -> Opened:
         with self._opening:
             if self._closed:
                 raise CacheConnectionError(f"{self.path} is closed")
             if self._opened is None and self._suspended is not None:
-                self._suspended.open_env()
+                if self._suspended.env is None:
+                    self._suspended.open_env()
                 self._opened, self._suspended = self._suspended, None
             if self._opened is None:
                 self._bury(0.0)
@@ -277,20 +281,19 @@ class Store:
 
     def _mend(self, opened: Opened, problem: Exception, *, last: bool) -> None:
         """Close a store so that it is opened again, in another way or anew."""
-        if last or (isinstance(problem, Replaced) and not opened.writable):
+        damaged = isinstance(problem, DAMAGED)
+        if last or (damaged and not opened.writable):
             raise translated(self.path, problem) from problem
-        if isinstance(problem, DAMAGED):
-            if not opened.writable:
-                raise translated(self.path, problem) from problem
-            opened.users.append(None)
+
+        def set_aside() -> None:
+            if opened.current:
+                opened.set_aside(str(problem))
+
+        if damaged:
             try:
-                with self._gate.held(opened.descriptor):
-                    if opened.current:
-                        opened.set_aside(str(problem))
+                self._gate.held(opened.descriptor, set_aside)
             except OSError as error:
                 raise translated(self.path, error) from error
-            finally:
-                opened.users.pop()
         self._careful = isinstance(problem, NoRoom) or (self._careful and not isinstance(problem, Roomy))
         self._drop(opened)
 
@@ -323,17 +326,14 @@ class Store:
 
     def _before_fork(self) -> None:
         self._opening.acquire()
-        self._quiet = self._gate.before_fork()
         opened, self._opened = self._opened, None
         self._suspended = opened or self._suspended
-        if opened is not None and self._quiet:
-            self._await_users(opened, self.options.timeout)
+        if opened is not None:
+            self._await_users(opened, 2 * self.options.timeout)
             if not opened.users:
                 opened.close_env()
 
     def _after_fork_in_parent(self) -> None:
-        if self._quiet:
-            self._gate.after_fork()
         try:
             if self._suspended is not None:
                 self._open()
@@ -350,10 +350,6 @@ class Store:
             opened.close()
         elif opened is not None:  # somebody was in the middle of a call: closing it would be the parent's loss
             _abandoned.append(opened)
-
-
-class Replaced(Exception):
-    """The directory holds another store now, or none."""
 
 
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()
