@@ -14,6 +14,8 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ._errors import Damaged
+
 _META = struct.Struct("<IIQQ")
 _TREE = struct.Struct("<IHHQQQQQ")
 _TAIL = struct.Struct("<QQ")
@@ -28,10 +30,6 @@ _BIG, _SUBTREE = 1, 2
 _DEEPEST = 32
 _MOST_LISTED = 2**24
 """Bytes of a record of free pages that are looked at; other values are not looked at at all."""
-
-
-class Damaged(Exception):
-    """The file is not what LMDB would have written."""
 
 
 class _Tree(NamedTuple):
