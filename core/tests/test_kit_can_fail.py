@@ -52,7 +52,7 @@ class TestDriver(BackendContract):
 Errors: TypeAlias = "dict[tuple[str, str], list[BaseException | None]]"
 
 
-@dataclass
+@dataclass(eq=False)
 class Outcomes:
     """A pytest plugin: what became of every law, in every view.
 
@@ -100,8 +100,9 @@ def run(driver: type[Any], laws: Iterable[str], directory: Path, machine_runs: i
     outcomes = Outcomes()
     # Nothing is captured, so that what this run prints is in the report of a test of this file that fails. The plugin
     # for unraisable exceptions collects all garbage five times a run, and the run around this one has it too.
+    basetemp = f"--basetemp={directory / 'tmp'}"
     without = [word for name in ("cacheprovider", "unraisableexception") for word in ("-p", f"no:{name}")]
-    options = ["-c", str(config), "--import-mode=importlib", "--capture=no", "--tb=short", *without]
+    options = ["-c", str(config), "--import-mode=importlib", "--capture=no", "--tb=short", basetemp, *without]
     pytest.main([*options, *(f"{module}::TestDriver::{law}" for law in sorted(laws))], plugins=[outcomes])
     sys.modules.pop(module.stem, None)  # it would keep all that the run has left
     assert outcomes.problems == []
@@ -139,7 +140,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     info = site / "broken_drivers-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-drivers\nVersion: 1.0\n", "utf-8")
-    shared = [FileDriver, *(broken.driver for broken in BROKEN if issubclass(broken.driver, FileDriver))]
+    shared: list[type[Any]] = [FileDriver]
+    shared += [broken.driver for broken in BROKEN if issubclass(broken.driver, FileDriver)]
     targets = [f"{driver.__name__} = {driver.__module__}:{driver.__name__}\n" for driver in shared]
     (info / "entry_points.txt").write_text("[codomyrmex.cache.backends]\n" + "".join(targets), "utf-8")
     with pytest.MonkeyPatch.context() as patch:
@@ -177,19 +179,19 @@ def test_every_law_can_fail() -> None:
     laws = {name for name in dir(BackendContract) if name.startswith("test_")}
     for view in ("sync", "async"):
         caught = {law for broken in BROKEN if view in broken.views for law in broken.laws}
-        assert sorted(laws - set(IN_NO_DRIVERS_HANDS) - caught) == []
-        assert sorted(caught - laws) == []
+        assert sorted(laws - set(IN_NO_DRIVERS_HANDS) - caught) == [], "laws that need a driver in broken_drivers/"
+        assert sorted(caught - laws) == [], "laws that the kit doesn't have"
     assert sorted(set(IN_NO_DRIVERS_HANDS) - laws) == []
 
 
 def test_every_driver_is_used() -> None:
     """No driver with a mistake stands about without laws that catch it."""
-    used = {broken.driver for broken in BROKEN}
-    modules = [module for name, module in sys.modules.items() if name.startswith("broken_drivers.")]
+    modules = {name: module for name, module in sys.modules.items() if name.startswith("broken_drivers.")}
     defined = {
-        thing
-        for module in modules
+        thing.__qualname__
+        for name, module in modules.items()
         for thing in vars(module).values()
-        if isinstance(thing, type) and issubclass(thing, Backend | AsyncBackend) and thing.__module__ == module.__name__
+        if isinstance(thing, type) and thing.__module__ == name and issubclass(thing, (Backend, AsyncBackend))
     }
-    assert {driver.__name__ for driver in defined - used if not driver.__name__.startswith("_")} == set()
+    used = {broken.driver.__qualname__ for broken in BROKEN}
+    assert used == {name for name in defined if not name.startswith("_")}

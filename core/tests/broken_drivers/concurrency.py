@@ -13,7 +13,7 @@ from codomyrmex.cache.backend import Field, Version, matches, replace_header
 
 from ._caught import caught_by
 
-_MOMENT = 0.0001
+_MOMENT = 0.001
 """Seconds for others to come in between; otherwise they would come too seldom to rely on."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
@@ -36,7 +37,7 @@ class LocksOutThreadsOnly(FileDriver):
     """Has a lock, in this process."""
 
     def acquire(self, lock: IO[str]) -> None:
-        pass
+        time.sleep(0.0002)  # otherwise one process may be through before the next one starts
 
 
 @caught_by("test_another_user_of_the_store")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dict_driver import DictDriver
 
 from codomyrmex.cache import CacheKeyError
-from codomyrmex.cache.backend import Usage, replace_header
+from codomyrmex.cache.backend import BackendRequest, Usage, replace_header
 
 from ._caught import caught_by
 
@@ -60,10 +60,13 @@ class FindsTheFirstOnly(DictDriver):
 class ServesWhatIsGone(DictDriver):
     """Reads from a copy that nobody keeps up to date."""
 
+    def __init__(self, request: BackendRequest) -> None:
+        super().__init__(request)
+        self.copy: dict[str, bytes] = {}
+
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
-        copy: dict[str, bytes] = self.__dict__.setdefault("copy", {})
-        copy.update({key: data for key, data in super().get_many(keys).items() if key not in copy})
-        return {key: copy[key] for key in keys if key in copy}
+        self.copy = super().get_many(keys) | self.copy
+        return {key: self.copy[key] for key in keys if key in self.copy}
 
 
 @caught_by("test_errors_survive_pickling")

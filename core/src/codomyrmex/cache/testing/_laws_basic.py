@@ -319,8 +319,10 @@ class BasicLaws(Fixtures):
         """Whoever waits for a lock gets it when it is free, and nobody else has it."""
         inside: list[int] = []
         most: list[int] = []
+        start = threading.Barrier(4)
 
         def work() -> None:
+            start.wait(timeout=60)
             for _ in range(5):
                 with cache.lock("job", ttl=60):
                     inside.append(1)
