@@ -15,7 +15,7 @@ Classes of a program's own are made known with `register`; a serializer asks `re
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from ._registry import RegisteredType, register, registered_type
 from ._request import PluginRequest
@@ -24,7 +24,13 @@ __all__ = ["PluginRequest", "RegisteredType", "Serializer", "Transform", "regist
 
 
 class Serializer(ABC):
-    """Turns values into bytes and back."""
+    """Turns values into bytes and back.
+
+    Attributes:
+        views: Whether `loads` takes a memoryview as well, gone when it returns: that saves copying large values.
+    """
+
+    views: ClassVar[bool] = False
 
     @abstractmethod
     def dumps(self, value: Any, context: bytes) -> bytes:

@@ -55,6 +55,7 @@ class MsgpackSerializer(Serializer):
     """MessagePack with marks for Python's other builtin types and for registered ones; all else is refused."""
 
     __slots__ = ()
+    views = True
 
     def dumps(self, value: Any, context: bytes) -> bytes:
         """Bytes of ``value``. Raises `CacheSerializationError` if it would not come back the same."""
@@ -73,14 +74,15 @@ class MsgpackSerializer(Serializer):
             return _carefully(value)
         return data
 
-    def loads(self, data: bytes, context: bytes) -> Any:
+    def loads(self, data: bytes | memoryview, context: bytes) -> Any:
         """The value of ``data``. Raises `CacheSerializationError` if `dumps` never gave it."""
         first = data[:1]
         try:
             if first == _BYTES:
-                return data[1:]
+                return bytes(data[1:])
             if first == _TEXT:
-                return data[1:].decode()
+                return str(data[1:], "utf-8")
+            data = bytes(data)
             # From the fastest look to the surest: mostly the first finds that there is none.
             marked = MARK_BYTE in data and MARK in data and find_mark(data) is not None
             tree = unpackb(data, ext_hook=_mark_of) if marked else unpackb(data)
