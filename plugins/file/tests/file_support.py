@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,28 @@ def run(code: str, *args: Any, timeout: float = 60.0) -> list[str]:
         lines = child.lines()
         child.end(timeout=timeout)
         return lines
+
+
+def in_fork(work: Callable[[], bytes]) -> bytes:
+    """What ``work`` returns in a forked child, which must neither raise nor be ended by a signal."""
+    out, into = os.pipe()
+    process = os.fork()
+    if not process:
+        code = 1
+        try:
+            signal.alarm(60)
+            os.write(into, work())
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    os.close(into)
+    with os.fdopen(out, "rb") as file:
+        said = file.read()
+    _, status = os.waitpid(process, 0)
+    assert status == 0, f"the child ended with status {status}"
+    return said
 
 
 def check_file(driver: Any) -> None:
