@@ -11,7 +11,7 @@ import itertools
 import mmap
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ._errors import Damaged
@@ -26,6 +26,8 @@ _MAGIC, _VERSION = 0xBEEFC0DE, 1
 _HEADER = 16
 _NONE = 2**64 - 1
 _BRANCH, _LEAF, _OVERFLOW = 1, 2, 4
+_INTEGER_KEYS = 8
+_LONGEST_KEY = 511
 _BIG, _SUBTREE = 1, 2
 _DEEPEST = 32
 _MOST_LISTED = 2**24
@@ -33,7 +35,13 @@ _MOST_LISTED = 2**24
 
 
 class _Tree(NamedTuple):
+    pad: int
+    flags: int
     depth: int
+    branch_pages: int
+    leaf_pages: int
+    large_pages: int
+    entries: int
     root: int
 
 
@@ -64,6 +72,10 @@ def verify(path: str, *, pages: bool) -> None:
         file.seek(metas[0].page_size)
         metas.append(_meta(file.read(_HEADER + 152), metas[0].page_size))
         newest = max(metas, key=lambda meta: meta.transaction)
+        first, second = (meta.transaction for meta in metas)
+        # LMDB takes the page by the number of the transaction, not by what the page says.
+        if (first or second) and (first % 2 or not second % 2 or abs(first - second) != 1):
+            raise Damaged("the first two pages don't belong together")
         if newest.last >= size // newest.page_size:
             raise Damaged("the file is cut")
         if pages:
@@ -75,13 +87,13 @@ def _meta(data: bytes, at: int) -> _Meta:
     if len(data) < _HEADER + 152:
         raise Damaged("the file is cut")
     magic, version, _, _ = _META.unpack_from(data, _HEADER)
-    free = _TREE.unpack_from(data, _HEADER + 24)
-    main = _TREE.unpack_from(data, _HEADER + 72)
+    free = _Tree(*_TREE.unpack_from(data, _HEADER + 24))
+    main = _Tree(*_TREE.unpack_from(data, _HEADER + 72))
     last, transaction = _TAIL.unpack_from(data, _HEADER + 120)
-    page_size = free[0]
+    page_size = free.pad
     if (magic, version) != (_MAGIC, _VERSION) or page_size not in (4096, 8192, 16384, 32768, 65536):
         raise Damaged(f"no LMDB page at {at}")
-    return _Meta(page_size, _Tree(free[2], free[7]), _Tree(main[2], main[7]), last, transaction)
+    return _Meta(page_size, free, main, last, transaction)
 
 
 class _Walk:
@@ -98,19 +110,27 @@ class _Walk:
         self._meta = meta
         self._seen = bytearray(meta.last + 1)
         self._seen[0] = self._seen[min(1, meta.last)] = 1
+        self._found = [0, 0, 0, 0]
+        """Branch pages, leaf pages, pages of large values and entries of the tree that is being walked."""
 
     def run(self) -> None:
         """Look at everything; raises `Damaged`."""
         free: list[bytes] = []
-        for key, node in self._leaves(self._meta.free):
-            if len(key) != _NUMBER.size:
+
+        def free_pages(key: bytes, node: int) -> None:
+            if len(key) != _NUMBER.size or not 0 < _NUMBER.unpack(key)[0] <= self._meta.transaction:
                 raise Damaged("a record of free pages has a wrong key")
             free.append(self._value(node))
-        for _, node in self._leaves(self._meta.main):
+
+        def table(_: bytes, node: int) -> None:
+            tree = self._value(node)
             if _NODE.unpack_from(self._data, node)[2] & _SUBTREE:
-                tree = _TREE.unpack_from(self._value(node))
-                for _, inner in self._leaves(_Tree(tree[2], tree[7])):
-                    self._value(inner)
+                if len(tree) != _TREE.size:
+                    raise Damaged("a table is cut")
+                self._walk(_Tree(*_TREE.unpack(tree)), 0, lambda _, node: self._skip(node))
+
+        self._walk(self._meta.free, _INTEGER_KEYS, free_pages)
+        self._walk(self._meta.main, 0, table)
         for pages in free:
             self._check_free(pages)
 
@@ -120,45 +140,68 @@ class _Walk:
             raise Damaged(f"page {number} is not where it can be, or is used twice")
         self._seen[number : number + count] = b"\1" * count
 
-    def _leaves(self, tree: _Tree) -> Iterator[tuple[bytes, int]]:
-        if tree.root == _NONE:
-            return
-        if not 1 <= tree.depth <= _DEEPEST:
-            raise Damaged("a tree of impossible depth")
-        yield from self._below(tree.root, tree.depth)
+    def _walk(self, tree: _Tree, flags: int, leaf: Callable[[bytes, int], None]) -> None:
+        """Look at the pages of a tree, and call ``leaf`` with key and node of each entry."""
+        before, self._found = self._found, [0, 0, 0, 0]
+        if tree.flags != flags:
+            raise Damaged("a table of another kind")
+        if tree.root != _NONE:
+            if not 1 <= tree.depth <= _DEEPEST:
+                raise Damaged("a tree of impossible depth")
+            self._below(tree.root, tree.depth, leaf)
+        elif tree.depth:
+            raise Damaged("a tree without a root")
+        if self._found != [tree.branch_pages, tree.leaf_pages, tree.large_pages, tree.entries]:
+            raise Damaged("a tree has not as many pages or entries as it says")
+        self._found = before
 
-    def _below(self, number: int, depth: int) -> Iterator[tuple[bytes, int]]:
+    def _below(self, number: int, depth: int, leaf: Callable[[bytes, int], None]) -> None:
         self._take(number)
+        data = self._data
         start = number * self._size
-        own, _, flags, lower, upper = _PAGE.unpack_from(self._data, start)
-        leaf = depth == 1
-        if own != number or flags & 0xF != (_LEAF if leaf else _BRANCH):
+        own, _, flags, lower, upper = _PAGE.unpack_from(data, start)
+        last = depth == 1
+        if own != number or flags != (_LEAF if last else _BRANCH):
             raise Damaged(f"page {number} is not what its tree says")
         if not _HEADER <= lower <= upper <= self._size or lower % 2:
             raise Damaged(f"page {number} has impossible bounds")
-        before = b""
         count = (lower - _HEADER) // 2
-        if count < (1 if leaf else 2):
+        if count < (1 if last else 2):
             raise Damaged(f"page {number} is empty")
-        for index in range(count):
-            offset = int.from_bytes(self._data[start + _HEADER + 2 * index : start + _HEADER + 2 * index + 2], "little")
-            if not upper <= offset <= self._size - _NODE.size:
+        self._found[1 if last else 0] += 1
+        if last:
+            self._found[3] += count
+        before = b""
+        used = 0
+        for index, offset in enumerate(struct.unpack_from(f"<{count}H", data, start + _HEADER)):
+            if not upper <= offset <= self._size - _NODE.size or offset % 2:
                 raise Damaged(f"page {number} has an entry outside of it")
             node = start + offset
-            low, high, node_flags, length = _NODE.unpack_from(self._data, node)
-            key = self._data[node + _NODE.size : node + _NODE.size + length]
+            low, high, node_flags, length = _NODE.unpack_from(data, node)
+            key = data[node + _NODE.size : node + _NODE.size + length]
             big = node_flags & _BIG
-            inline = 0 if not leaf else _NUMBER.size if big else low | high << 16
-            if offset + _NODE.size + length + inline > self._size:
+            inline = 0 if not last else _NUMBER.size if big else low | high << 16
+            size = _NODE.size + length + inline
+            used += size + size % 2
+            if offset + size > self._size:
                 raise Damaged(f"page {number} has an entry that ends outside of it")
-            if leaf:
-                yield key, node
+            if length > _LONGEST_KEY or (last and (not length or node_flags & ~(_BIG | _SUBTREE))):
+                raise Damaged(f"page {number} has an entry of no kind")
+            if last:
+                leaf(key, node)
             else:
-                yield from self._below(low | high << 16 | node_flags << 32, depth - 1)
+                self._below(low | high << 16 | node_flags << 32, depth - 1, leaf)
             # Numbers of free pages are in another order than bytes; the first key of a branch is empty.
-            if index > (0 if leaf else 1) and length != _NUMBER.size and key <= before:
+            if index > (0 if last else 1) and length != _NUMBER.size and key <= before:
                 raise Damaged(f"page {number} is out of order")
             before = key
+        if used > self._size - upper:
+            raise Damaged(f"page {number} has entries one over the other")
+
+    def _skip(self, node: int) -> None:
+        """Look at the pages of a value, if it has any of its own."""
+        if self._data[node + 4] & _BIG:
+            self._value(node)
 
     def _value(self, node: int) -> bytes:
         low, high, flags, length = _NODE.unpack_from(self._data, node)
@@ -171,8 +214,9 @@ class _Walk:
         self._take(number, count)
         start = number * self._size
         own, _, kind, pages = struct.unpack_from("<QHHI", self._data, start)
-        if own != number or kind & 0xF != _OVERFLOW or pages < count:
+        if own != number or kind != _OVERFLOW or pages < count:
             raise Damaged(f"page {number} is not the large value that it should be")
+        self._found[2] += pages
         if pages > count:
             self._take(number + count, pages - count)
         return self._data[start + _HEADER : start + _HEADER + min(size, _MOST_LISTED)]
