@@ -362,6 +362,5 @@ def used_pages(data: Path) -> list[int]:
             pass
 
     with data.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        metas = [_verify._meta(content[at : at + PAGE], at) for at in (0, PAGE)]
-        Walk(content, max(metas, key=lambda meta: meta.transaction)).run()
+        Walk(content, _verify.read_meta(content)).run()
     return pages

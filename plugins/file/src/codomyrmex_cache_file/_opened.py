@@ -14,7 +14,7 @@ import fcntl
 import logging
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ from ._gate import Gate
 from ._leases import Leases
 from ._marks import SIZE_OF_ONE, Marks
 from ._options import FileOptions
+from ._strike import strike
 from ._verify import verify
 
 T = TypeVar("T")
@@ -192,6 +193,10 @@ class Opened:
         # LMDB sees to it that nobody writes over what is read, if it may write to its lock file.
         return read() if self.writable else self._gate.held(self.descriptor, read, shared=True)
 
+    def strike(self, keys: Iterable[bytes]) -> None:
+        """Make the records of ``keys`` unreadable without a transaction; the caller holds the gate."""
+        strike(self._data, _TABLES[0].encode(), keys)
+
     def close(self) -> None:
         """Release all of it; nobody may be using it."""
         self._open_files.close()
@@ -350,7 +355,11 @@ class Opened:
 
 
 def _map_size(limit: int) -> int:
-    """The size of the map for a limit: what this process may make a file of, in whole pages."""
+    """The size of the map for a limit: what this process may make a file of, in whole pages.
+
+    A little less than the limit: the file system needs some pages too, to know where the file's are.
+    """
     most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = limit if most == resource.RLIM_INFINITY else min(limit, most)
-    return max(_SMALLEST, min(size, _LARGEST)) // PAGE * PAGE
+    size = max(_SMALLEST, min(size, _LARGEST))
+    return (size - size // 64) // PAGE * PAGE

@@ -139,7 +139,7 @@ class Store:
         committed: Callable[[], None],
         size: int,
         evict: Evict | None = None,
-        lost: Work[T] | None = None,
+        otherwise: Work[T] | None = None,
     ) -> T:
         """``work`` in a write transaction, under the gate; it may be called again if it runs out of room.
 
@@ -148,8 +148,8 @@ class Store:
             committed: Called after every transaction, before anybody else may write.
             size: Bytes that it writes.
             evict: Makes room for them, by so many entries; None for what only removes, and may use the last reserve.
-            lost: For a removal that must not fail: its result, from a transaction that only reads, if the whole store
-                is given up instead because there is no room for removing anything.
+            otherwise: For a removal that must not fail: what it does if there is no room, in a transaction that only
+                reads.
 
         Raises:
             CacheFullError: There is no room.
@@ -161,7 +161,7 @@ class Store:
                 raise CacheConnectionError(f"{self.path} may only be read")
             if not opened.current:
                 raise Replaced(f"{self.path} was replaced again and again")
-            return self._write(opened, work, committed, size, evict, lost)
+            return self._write(opened, work, committed, size, evict, otherwise)
 
         return self.using(lambda opened: self._gate.held(opened.descriptor, lambda: write(opened)))
 
@@ -244,19 +244,18 @@ class Store:
         committed: Callable[[], None],
         size: int,
         evict: Evict | None,
-        lost: Work[T] | None,
+        otherwise: Work[T] | None,
     ) -> T:
         opened.begin_writing()
         room = Room(opened, self.path, committed)
         try:
             room.make(size, evict)
             result = room.attempt(work, size, evict)
-        except CacheFullError as error:
-            if lost is None:
+        except CacheFullError:
+            if otherwise is None:
                 raise
             with opened.env.begin(buffers=True) as transaction:
-                result = lost(transaction, opened)
-            opened.set_aside(f"there is no room for removing anything ({error.message})")
+                result = otherwise(transaction, opened)
         opened.control.wrote()
         return result
 
