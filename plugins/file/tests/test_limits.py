@@ -172,6 +172,36 @@ def test_deletes_at_the_limit_with_a_stuck_reader(tmp_path: Path) -> None:
         check_file(cache._driver)
 
 
+SCANS = """
+with cache_at(sys.argv[1], max_bytes=int(sys.argv[2])) as cache:
+    say("ready")
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        cache.keys()
+        cache.get_many([str(number) for number in range(500)])
+"""
+
+
+def test_writes_at_the_limit_among_readers(tmp_path: Path) -> None:
+    """Readers who read a lot make no write fail at the limit."""
+    limit = 2 * MEBIBYTE
+    with cache_at(tmp_path, max_bytes=limit) as cache:
+        for number in range(3000):
+            cache.set(str(number), "x" * 1000)
+        readers = [Child(SCANS, tmp_path, limit) for _ in range(3)]
+        for reader in readers:
+            assert reader.line() == "ready"
+        number = 0
+        while any(reader.process.poll() is None for reader in readers):
+            cache.set(str(number), "x" * (1000, 10_000)[number % 2])
+            cache.delete(str(number - 50))
+            number += 1
+        for reader in readers:
+            reader.end()
+        assert number > 0
+        check_file(cache._driver)
+
+
 def test_killed_reader_is_forgotten(tmp_path: Path) -> None:
     """A reader that was killed in the middle of a read keeps nothing."""
     limit = 2 * MEBIBYTE

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from file_support import cache_at, check_file, directory, in_fork
+from file_support import cache_at, check_file, directory, in_fork, run
 
 from codomyrmex_cache_file import _boot, _control
 from codomyrmex_cache_file._control import CLEAN, DIRTY, ORDERED
@@ -166,6 +166,23 @@ def test_reading_makes_nothing_dirty(tmp_path: Path) -> None:
     def look() -> bytes:
         other_boot()
         with cache_at(tmp_path / "copy") as cache:
+            return str(cache.get("a")).encode()
+
+    assert in_fork(look) == b"1"
+
+
+def test_a_program_that_never_closes(tmp_path: Path) -> None:
+    """A program that ends without closing its cache leaves a store in good order."""
+    code = """
+from codomyrmex.cache import CacheManager
+manager = CacheManager(environ={})
+manager.get_cache("c", backend="file_based", path=sys.argv[1], serializer="json").set("a", 1)
+"""
+    run(code, tmp_path)
+
+    def look() -> bytes:
+        other_boot()
+        with cache_at(tmp_path) as cache:
             return str(cache.get("a")).encode()
 
     assert in_fork(look) == b"1"

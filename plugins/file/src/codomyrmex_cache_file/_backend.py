@@ -35,8 +35,8 @@ from ._tables import Gone, Tables, is_pending
 
 T = TypeVar("T")
 
-_CHUNK = 1000
-"""Keys that one transaction removes."""
+_CHUNK = 128
+"""Keys that one transaction of a `clear` or `purge` removes: the more, the more room it needs."""
 _PAGES_OF_ONE = 4
 """Pages that the removal of one key may take, beside those at the tops of the tables."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.005
@@ -103,9 +103,11 @@ class FileBackend(Backend[bytes]):
         def work(transaction: Any, opened: Opened, gone: Gone) -> dict[str, bytes]:
             heads: dict[str, bytes] = {}
             for key in keys:
-                head = self._tables.remove(transaction, opened, stored_key(key), Cause.DELETED, gone, whole=key)
+                stored = stored_key(key)
+                head = self._tables.remove(transaction, opened, stored, Cause.DELETED, gone, whole=key)
                 if head is not None:
                     heads[key] = head
+                    opened.leases.replaced(stored)
             return heads
 
         def otherwise(transaction: Any, opened: Opened) -> dict[str, bytes]:
@@ -132,6 +134,7 @@ class FileBackend(Backend[bytes]):
                 return False
             if new is None:
                 self._tables.remove(transaction, opened, stored, Cause.DELETED, gone, whole=key)
+                opened.leases.replaced(stored)
             else:
                 if lease is not None and lease != lease_of(old):
                     opened.leases.plant(stored, lease)  # before anybody can see it in the record
@@ -195,9 +198,11 @@ class FileBackend(Backend[bytes]):
 
     def clear(self, prefix: str) -> int:
         """Many in each transaction; all at once without a prefix."""
-        if not prefix:
-            return self._remove(self._drop_all, _CHUNK, self._strike_all)
         removed = 0
+        if not prefix:
+            removed = self._remove(self._drop_all, _CHUNK, self._strike_all)
+            self._store.forget_leases()
+            return removed
         cursor = None
         while True:
             page = self.scan(prefix, cursor, _CHUNK)
@@ -220,6 +225,7 @@ class FileBackend(Backend[bytes]):
                 removed += self._remove(work, len(keys), otherwise)
             cursor = page.cursor
             if cursor is None:
+                self._store.forget_leases()
                 return removed
 
     def purge(self, limit: int) -> Purged:
@@ -238,9 +244,14 @@ class FileBackend(Backend[bytes]):
             return Purged(0, False)  # nobody was kept from writing
 
         def work(transaction: Any, opened: Opened, gone: Gone) -> tuple[int, bool]:
-            return self._tables.purge(transaction, opened, limit, gone)
+            return self._tables.purge(transaction, opened, _CHUNK, gone)
 
-        return Purged(*self._remove(work, limit))
+        removed, more = 0, True
+        for _ in range(0, limit, _CHUNK):
+            if more:
+                count, more = self._remove(work, _CHUNK)
+                removed += count
+        return Purged(removed, more)
 
     def usage(self) -> Usage:
         """From what LMDB counts anyway."""

@@ -69,6 +69,7 @@ class Opened:
         writable: Whether this process may write at all.
         anchor: See `Control.anchor`.
         users: One item for each call that is using it now.
+        stuck_at: Number of the transaction that a reader sees who was waited for in vain.
 
     Raises:
         OSError: Something can't be made or read.
@@ -95,6 +96,7 @@ class Opened:
         self.careful = careful
         self.allocated = 0
         self.users: list[None] = []
+        self.stuck_at: int | None = None
         self.writable = True
         with ExitStack() as self._open_files:
             try:

@@ -28,6 +28,8 @@ _MOST_OF_ONE = 4
 """A value may take this part of the store: a larger one would find no pages in a row, whatever is evicted for it."""
 _BATCH = 16
 _FEW_ROUNDS, _MANY_ROUNDS = 3, 10
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.033
+_MOST_WAITS = 20
 _LAG = 16
 """Transactions that a reader may be behind before it counts as stuck."""
 
@@ -95,7 +97,8 @@ class Room:
         opened = self._opened
         large = size >= PAGE
         cause: Exception | None = None
-        for round_ in range(_MANY_ROUNDS if large else _FEW_ROUNDS):
+        round_ = waits = 0
+        while round_ < (_MANY_ROUNDS if large else _FEW_ROUNDS):
             try:
                 return self._transact(work)
             except lmdb.Error as error:
@@ -103,9 +106,12 @@ class Room:
                     raise
                 cause = error
             opened.env.reader_check()
-            if self._lag():
-                time.sleep(0.001)  # a reader's moment; one that takes longer is not waited for
+            if self._behind() is not None:
+                waits += 1
+                if waits > _MOST_WAITS or not self._await_readers():
+                    break
                 continue
+            round_ += 1
             try:
                 if evict is not None and large:
                     self._evict(evict, _BATCH << round_)
@@ -120,7 +126,7 @@ class Room:
         """Evict until ``most`` pages are enough."""
         opened = self._opened
         opened.env.reader_check()
-        if most - opened.env.info()["last_pgno"] - 1 < reserve and self._lag() > _LAG:
+        if most - opened.env.info()["last_pgno"] - 1 < reserve and self._is_far_behind() and not self._await_readers():
             raise full(self._path, "the store is full, and a reader that is stuck keeps what was removed")
         while True:
             with opened.env.begin() as transaction:
@@ -145,11 +151,30 @@ class Room:
         self._committed()
         return result
 
-    def _lag(self) -> int:
-        """How many transactions the slowest reader is behind."""
+    def _behind(self) -> int | None:
+        """The number of the transaction that the slowest reader sees; None if all see the last one."""
         rows = [line.split() for line in self._opened.env.readers().splitlines()]
         moments = [int(row[2]) for row in rows if len(row) == 3 and row[0].isdigit() and row[2].isdigit()]
-        return self._opened.env.info()["last_txnid"] - min(moments) if moments else 0
+        moment = min(moments, default=None)
+        return moment if moment is not None and moment < self._opened.env.info()["last_txnid"] else None
+
+    def _is_far_behind(self) -> bool:
+        moment = self._behind()
+        return moment is not None and self._opened.env.info()["last_txnid"] - moment > _LAG
+
+    def _await_readers(self) -> bool:
+        """Whether the slowest reader goes on within a moment; one that was waited for in vain is not again."""
+        opened, moment = self._opened, self._behind()
+        if moment is not None and moment == opened.stuck_at:
+            return False
+        pause = _FIRST_PAUSE
+        while self._behind() == moment is not None:
+            if pause > _LONGEST_PAUSE:
+                opened.stuck_at = moment
+                return False
+            time.sleep(pause)
+            pause *= 2
+        return True
 
 
 def used_pages(transaction: Any, opened: Opened) -> int:

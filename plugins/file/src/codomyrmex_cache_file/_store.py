@@ -5,6 +5,7 @@ Reads take no lock but note themselves in a list, so that nothing is unmapped be
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
@@ -216,8 +217,12 @@ class Store:
         if opened is not None:
             if not opened.current or (not opened.writable and os.access(self.path, os.W_OK)):
                 self._drop(opened)
-            elif opened.writable:
-                opened.leases.forget(lambda key: lease_of(self.get(key)))
+            else:
+                self.forget_leases()
+
+    def forget_leases(self) -> None:
+        """Let go of the leases of this process that are in no record any more."""
+        self.using(lambda opened: opened.leases.forget(lambda key: lease_of(self.get(key))))
 
     def opened(self) -> Opened:
         """The store, open.
@@ -370,6 +375,14 @@ def _after_fork(method: Callable[[Store], None]) -> None:
         method(store)
 
 
+def _at_exit() -> None:
+    # A program that ends without closing its caches leaves them in good order all the same.
+    for store in list(_stores):
+        with suppress(CacheError):
+            store.settle(idle=0.0)
+
+
+atexit.register(_at_exit)
 os.register_at_fork(
     before=_before_fork,
     after_in_parent=lambda: _after_fork(Store._after_fork_in_parent),
