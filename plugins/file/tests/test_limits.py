@@ -188,16 +188,16 @@ def test_writes_at_the_limit_among_readers(tmp_path: Path) -> None:
     with cache_at(tmp_path, max_bytes=limit) as cache:
         for number in range(3000):
             cache.set(str(number), "x" * 1000)
-        readers = [Child(SCANS, tmp_path, limit) for _ in range(3)]
-        for reader in readers:
-            assert reader.line() == "ready"
         number = 0
-        while any(reader.process.poll() is None for reader in readers):
-            cache.set(str(number), "x" * (1000, 10_000)[number % 2])
-            cache.delete(str(number - 50))
-            number += 1
-        for reader in readers:
-            reader.end()
+        with Child(SCANS, tmp_path, limit) as one, Child(SCANS, tmp_path, limit) as two:
+            for reader in (one, two):
+                assert reader.line() == "ready"
+            while one.process.poll() is None or two.process.poll() is None:
+                cache.set(str(number), "x" * (1000, 10_000)[number % 2])
+                cache.delete(str(number - 50))
+                number += 1
+            one.end()
+            two.end()
         assert number > 0
         check_file(cache._driver)
 

@@ -425,7 +425,7 @@ def test_replaced_under_busy_threads(tmp_path: Path) -> None:
         threads = [threading.Thread(target=busy, args=(number,)) for number in range(4)]
         for thread in threads:
             thread.start()
-        for number in range(20):
+        for _ in range(20):
             time.sleep(0.02)
             shutil.rmtree(directory(tmp_path), ignore_errors=True)
             cache._driver.purge(10)

@@ -28,8 +28,9 @@ _MOST_OF_ONE = 4
 """A value may take this part of the store: a larger one would find no pages in a row, whatever is evicted for it."""
 _BATCH = 16
 _FEW_ROUNDS, _MANY_ROUNDS = 3, 10
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.033
-_MOST_WAITS = 20
+_PATIENCE = 0.4
+"""Seconds that a write waits for readers, all in all."""
+_PAUSE = 0.001
 _LAG = 16
 """Transactions that a reader may be behind before it counts as stuck."""
 
@@ -51,6 +52,7 @@ class Room:
         self._opened = opened
         self._path = path
         self._committed = committed
+        self._patience = _PATIENCE
         self._reserve = max(_LEAST_RESERVE, opened.pages // _SHARE_OF_RESERVE)
 
     def make(self, size: int, evict: Evict | None) -> None:
@@ -94,29 +96,23 @@ class Room:
         Raises:
             CacheFullError: It found no room.
         """
-        opened = self._opened
         large = size >= PAGE
         cause: Exception | None = None
-        round_ = waits = 0
+        round_ = 0
         while round_ < (_MANY_ROUNDS if large else _FEW_ROUNDS):
             try:
-                return self._transact(work)
+                return self._patiently(work)
             except lmdb.Error as error:
                 if not is_full(error):
                     raise
                 cause = error
-            opened.env.reader_check()
             if self._behind() is not None:
-                waits += 1
-                if waits > _MOST_WAITS or not self._await_readers():
-                    break
-                continue
+                break  # what was removed since can't be used, however much it is
             round_ += 1
             try:
                 if evict is not None and large:
                     self._evict(evict, _BATCH << round_)
-                # What has just become free can be used by the transaction after next.
-                self._transact(lambda transaction, _: transaction.put(b"round", b"%d" % time.monotonic_ns()))
+                self._round()
             except lmdb.Error as error:
                 if not is_full(error):
                     raise
@@ -141,7 +137,32 @@ class Room:
                 raise full(self._path)
 
     def _evict(self, evict: Evict, count: int) -> int:
-        return self._transact(lambda transaction, opened: evict(transaction, opened, min(count, _BATCH * _BATCH)))
+        """Evict about ``count`` entries, fewer if there is no room for removing so many at once."""
+        count = min(count, _BATCH * _BATCH)
+        while True:
+            try:
+                return self._patiently(lambda transaction, opened, most=count: evict(transaction, opened, most))
+            except lmdb.Error as error:
+                if not is_full(error) or count == 1:
+                    raise
+            count = max(1, count // 4)
+            self._round()
+
+    def _round(self) -> None:
+        """Let a transaction pass: what has just become free can be used by the one after next."""
+        self._patiently(lambda transaction, _: transaction.put(b"round", b"%d" % time.monotonic_ns()))
+
+    def _patiently(self, work: Work[T]) -> T:
+        """``work`` in a transaction, again if it found no room and the readers who kept it have gone on."""
+        while True:
+            try:
+                return self._transact(work)
+            except lmdb.Error as error:
+                if not is_full(error):
+                    raise
+                self._opened.env.reader_check()
+                if self._behind() is None or not self._await_readers():
+                    raise
 
     def _transact(self, work: Work[T]) -> T:
         opened = self._opened
@@ -167,14 +188,13 @@ class Room:
         opened, moment = self._opened, self._behind()
         if moment is not None and moment == opened.stuck_at:
             return False
-        pause = _FIRST_PAUSE
         while self._behind() == moment is not None:
-            if pause > _LONGEST_PAUSE:
+            if self._patience <= 0:
                 opened.stuck_at = moment
                 return False
-            time.sleep(pause)
-            pause *= 2
-        return True
+            time.sleep(_PAUSE)
+            self._patience -= _PAUSE
+        return self._patience > 0
 
 
 def used_pages(transaction: Any, opened: Opened) -> int:
