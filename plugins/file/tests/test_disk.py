@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -237,19 +238,17 @@ def filled(path: Path) -> None:
         cache.set("b", 1, ttl=1000)
 
 
-def test_read_only_directory(tmp_path: Path) -> None:
+def test_read_only_directory() -> None:
     """Who may only read a store reads; writing fails clearly, an invalidation never silently."""
     if os.geteuid():
         pytest.skip("needs to be root, to become somebody else")
-    filled(tmp_path)
-    for place in (directory(tmp_path), *directory(tmp_path).iterdir()):
-        os.chown(place, 65534, 65534)
-        place.chmod(0o500 if place.is_dir() else 0o400)
-    top = tmp_path
-    while top != Path("/tmp") and top.parent != top:
-        top.chmod(0o755)
-        top = top.parent
-    _, seen, outcomes, after = run(READ_ONLY, tmp_path, "nobody")
+    with tempfile.TemporaryDirectory() as top:  # pytest's own directories are closed to others
+        os.chmod(top, 0o755)
+        filled(Path(top))
+        for place in (directory(top), *directory(top).iterdir()):
+            os.chown(place, 65534, 65534)
+            place.chmod(0o500 if place.is_dir() else 0o400)
+        _, seen, outcomes, after = run(READ_ONLY, top, "nobody")
     assert seen == "1 ['a', 'b'] True"
     assert outcomes == REFUSED
     assert after == "1 2"

@@ -122,9 +122,15 @@ class Opened:
     def current(self) -> bool:
         """Whether the store is still the one that was opened: nobody has replaced or deleted it."""
         try:
-            return self._identity == self._identities()
+            found = os.stat(self._data)
         except OSError:
             return False
+        return (found.st_dev, found.st_ino) == self._identity
+
+    @property
+    def complete(self) -> bool:
+        """Whether LMDB's lock file is there as well."""
+        return not self.writable or os.path.exists(self._lock)
 
     def allocate(self, pages: int) -> bool:
         """Make sure that the disk holds so many pages of the file; False if it has no room, or they are too many.
@@ -300,7 +306,8 @@ class Opened:
         self._open_lmdb(_map_size(self._options.max_bytes) if alone else max(_map_size(self._options.max_bytes), size))
         try:
             self.pages = self.env.info()["map_size"] // PAGE
-            self._identity = self._identities()
+            found = os.stat(self._data)
+            self._identity = found.st_dev, found.st_ino
             self._open_tables()
         except BaseException:
             self.close_env()
@@ -350,10 +357,6 @@ class Opened:
         wanted = min(self.env.info()["last_pgno"] + 1 + pages, self.pages)
         if not self.allocate(wanted) and not self.careful:
             raise NoRoom
-
-    def _identities(self) -> tuple[tuple[int, int], ...]:
-        paths = (self._data, self._lock) if self.writable else (self._data,)
-        return tuple((found.st_dev, found.st_ino) for found in map(os.stat, paths))
 
 
 def _map_size(limit: int) -> int:

@@ -141,12 +141,15 @@ class Room:
         count = min(count, _BATCH * _BATCH)
         while True:
             try:
-                return self._patiently(lambda transaction, opened, most=count: evict(transaction, opened, most))
+                return self._evict_at_once(evict, count)
             except lmdb.Error as error:
                 if not is_full(error) or count == 1:
                     raise
             count = max(1, count // 4)
             self._round()
+
+    def _evict_at_once(self, evict: Evict, count: int) -> int:
+        return self._patiently(lambda transaction, opened: evict(transaction, opened, count))
 
     def _round(self) -> None:
         """Let a transaction pass: what has just become free can be used by the one after next."""

@@ -215,7 +215,8 @@ class Store:
         """Now and then: see whether the store that is open is still the one that is there, and may still be written."""
         opened = self._opened
         if opened is not None:
-            if not opened.current or (not opened.writable and os.access(self.path, os.W_OK)):
+            sound = opened.current and opened.complete
+            if not sound or (not opened.writable and os.access(self.path, os.W_OK)):
                 self._drop(opened)
             else:
                 self.forget_leases()
