@@ -13,7 +13,7 @@ from codomyrmex.cache.testing import BackendContract
 
 
 class TestFile(BackendContract):
-    machine_runs = 500
+    machine_runs = 150
 
     @pytest.fixture
     def cache_settings(self, tmp_path: Path) -> Mapping[str, Any]:

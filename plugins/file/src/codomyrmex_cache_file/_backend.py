@@ -35,8 +35,8 @@ from ._tables import Gone, Tables, is_pending
 
 T = TypeVar("T")
 
-_CHUNK = 1000
-"""Keys that one transaction removes."""
+_CHUNK = 128
+"""Keys that one transaction of a `clear` or `purge` removes: the more, the more room it needs."""
 _PAGES_OF_ONE = 4
 """Pages that the removal of one key may take, beside those at the tops of the tables."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.005
@@ -103,16 +103,20 @@ class FileBackend(Backend[bytes]):
         def work(transaction: Any, opened: Opened, gone: Gone) -> dict[str, bytes]:
             heads: dict[str, bytes] = {}
             for key in keys:
-                head = self._tables.remove(transaction, opened, stored_key(key), Cause.DELETED, gone, whole=key)
+                stored = stored_key(key)
+                head = self._tables.remove(transaction, opened, stored, Cause.DELETED, gone, whole=key)
                 if head is not None:
                     heads[key] = head
+                    opened.leases.replaced(stored)
             return heads
 
-        def lost(transaction: Any, opened: Opened) -> dict[str, bytes]:
+        def otherwise(transaction: Any, opened: Opened) -> dict[str, bytes]:
             found = {key: transaction.get(stored_key(key), db=opened.entries) for key in keys}
-            return {key: bytes(head_of(record)) for key, record in found.items() if record is not None}
+            heads = {key: bytes(head_of(record)) for key, record in found.items() if record is not None}
+            opened.strike(map(stored_key, heads))
+            return heads
 
-        return self._remove(work, len(keys), lost)
+        return self._remove(work, len(keys), otherwise)
 
     def swap(
         self, key: str, field: Field, expected: Version | None, new: bytes | None, header_only: bool = False
@@ -125,12 +129,12 @@ class FileBackend(Backend[bytes]):
             size = len(self._open_store().get(stored) or b"")
 
         def work(transaction: Any, opened: Opened, gone: Gone) -> bool:
-            found = transaction.get(stored, db=opened.entries)
-            old = None if found is None else bytes(found)
+            old = _bytes(transaction.get(stored, db=opened.entries))
             if not matches(old, field, expected):
                 return False
             if new is None:
                 self._tables.remove(transaction, opened, stored, Cause.DELETED, gone, whole=key)
+                opened.leases.replaced(stored)
             else:
                 if lease is not None and lease != lease_of(old):
                     opened.leases.plant(stored, lease)  # before anybody can see it in the record
@@ -143,10 +147,13 @@ class FileBackend(Backend[bytes]):
                     del gone[before:]
             return True
 
-        def lost(transaction: Any, opened: Opened) -> bool:
-            return True  # it matched: otherwise nothing would have been written
+        def otherwise(transaction: Any, opened: Opened) -> bool:
+            matched = matches(_bytes(transaction.get(stored, db=opened.entries)), field, expected)
+            if matched:
+                opened.strike((stored,))
+            return matched
 
-        return self._remove(work, 1, lost) if new is None else self._write(work, size)
+        return self._remove(work, 1, otherwise) if new is None else self._write(work, size)
 
     def wait(self, key: str, lease: bytes, timeout: float) -> None:
         """Look every few milliseconds."""
@@ -191,9 +198,11 @@ class FileBackend(Backend[bytes]):
 
     def clear(self, prefix: str) -> int:
         """Many in each transaction; all at once without a prefix."""
-        if not prefix:
-            return self._remove(self._drop_all, _CHUNK, self._count_all)
         removed = 0
+        if not prefix:
+            removed = self._remove(self._drop_all, _CHUNK, self._strike_all)
+            self._store.forget_leases()
+            return removed
         cursor = None
         while True:
             page = self.scan(prefix, cursor, _CHUNK)
@@ -206,13 +215,17 @@ class FileBackend(Backend[bytes]):
                 ]
                 return len(every) - every.count(None)
 
-            def lost(transaction: Any, opened: Opened, keys: Iterable[str] = tuple(keys)) -> int:
-                return sum(transaction.get(stored_key(key), db=opened.entries) is not None for key in keys)
+            def otherwise(transaction: Any, opened: Opened, keys: Iterable[str] = tuple(keys)) -> int:
+                stored = [stored_key(key) for key in keys]
+                found = [key for key in stored if transaction.get(key, db=opened.entries) is not None]
+                opened.strike(found)
+                return len(found)
 
             if keys:
-                removed += self._remove(work, len(keys), lost)
+                removed += self._remove(work, len(keys), otherwise)
             cursor = page.cursor
             if cursor is None:
+                self._store.forget_leases()
                 return removed
 
     def purge(self, limit: int) -> Purged:
@@ -231,9 +244,14 @@ class FileBackend(Backend[bytes]):
             return Purged(0, False)  # nobody was kept from writing
 
         def work(transaction: Any, opened: Opened, gone: Gone) -> tuple[int, bool]:
-            return self._tables.purge(transaction, opened, limit, gone)
+            return self._tables.purge(transaction, opened, _CHUNK, gone)
 
-        return Purged(*self._remove(work, limit))
+        removed, more = 0, True
+        for _ in range(0, limit, _CHUNK):
+            if more:
+                count, more = self._remove(work, _CHUNK)
+                removed += count
+        return Purged(removed, more)
 
     def usage(self) -> Usage:
         """From what LMDB counts anyway."""
@@ -284,17 +302,17 @@ class FileBackend(Backend[bytes]):
         self,
         work: Callable[[Any, Opened, Gone], T],
         keys: int,
-        lost: Callable[[Any, Opened], T] | None = None,
+        otherwise: Callable[[Any, Opened], T] | None = None,
     ) -> T:
-        """The same for what only removes, up to so many ``keys``; see `Store.write` for ``lost``."""
-        return self._change(work, keys * _PAGES_OF_ONE * PAGE, False, lost)
+        """The same for what only removes, up to so many ``keys``; see `Store.write` for ``otherwise``."""
+        return self._change(work, keys * _PAGES_OF_ONE * PAGE, False, otherwise)
 
     def _change(
         self,
         work: Callable[[Any, Opened, Gone], T],
         size: int,
         may_evict: bool,
-        lost: Callable[[Any, Opened], T] | None,
+        otherwise: Callable[[Any, Opened], T] | None,
     ) -> T:
         store, tables = self._open_store(), self._tables
         gone: Gone = []
@@ -319,7 +337,7 @@ class FileBackend(Backend[bytes]):
             over.clear()
 
         try:
-            result = store.write(once, committed, size, room if may_evict else None, lost)
+            result = store.write(once, committed, size, room if may_evict else None, otherwise)
         finally:
             self._report(evicted)
         self._report(gone)
@@ -329,9 +347,12 @@ class FileBackend(Backend[bytes]):
         if gone and self._emit is not None:
             self._emit(gone)
 
-    def _count_all(self, transaction: Any, opened: Opened) -> int:
-        count: int = transaction.stat(opened.entries)["entries"]
-        return count
+    @staticmethod
+    def _strike_all(transaction: Any, opened: Opened) -> int:
+        with transaction.cursor(opened.entries) as rows:
+            found = [bytes(key) for key in rows.iternext(values=False) if key[0] != 0]
+        opened.strike(found)
+        return len(found)
 
     def _drop_all(self, transaction: Any, opened: Opened, gone: Gone) -> int:
         """Empty all tables, and put the cache's own records back."""
@@ -363,3 +384,7 @@ class FileBackend(Backend[bytes]):
         if row is None:
             raise Damaged("an entry has no place")
         return text_of(whole_key(row))
+
+
+def _bytes(found: Any) -> bytes | None:
+    return None if found is None else bytes(found)

@@ -92,11 +92,12 @@ def take(opened: Opened, policy: EvictionPolicy) -> None:
     control, specs = opened.control, policy.queues
     entries = queued = ending = highest = 0
     counts = [[0, 0] for _ in specs]
-    with opened.env.begin() as transaction:
+    with opened.env.begin(buffers=True) as transaction:
         with transaction.cursor(opened.places) as cursor:
-            for row in cursor.iternext(keys=False, values=True):
+            for key, row in cursor:
                 place = Place.unpack(row)
                 highest = max(highest, place.number)
+                record = transaction.get(key, db=opened.entries)
                 ghost = False
                 if place.queue != NO_QUEUE:
                     if place.queue >= len(specs):
@@ -108,6 +109,12 @@ def take(opened: Opened, policy: EvictionPolicy) -> None:
                     count[1] = max(count[1], place.at) if ghost else count[1] + place.size
                     if not ghost:
                         highest = max(highest, _number(place, spec.order, policy.marks))
+                    if transaction.get(place.order_key, db=opened.order) != key:
+                        raise Damaged("an entry is not where its place says")
+                if ghost is not (record is None) or (record is not None and len(record) != place.size):
+                    raise Damaged("an entry is not what its place says")
+                if place.ends and transaction.get(place.expiry_key, db=opened.expiry) != key:
+                    raise Damaged("an entry has no end")
                 entries += not ghost
                 ending += place.ends
         tables = (opened.entries, opened.order, opened.expiry)

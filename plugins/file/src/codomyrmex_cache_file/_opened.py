@@ -14,7 +14,7 @@ import fcntl
 import logging
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ from ._gate import Gate
 from ._leases import Leases
 from ._marks import SIZE_OF_ONE, Marks
 from ._options import FileOptions
+from ._strike import strike
 from ._verify import verify
 
 T = TypeVar("T")
@@ -68,6 +69,7 @@ class Opened:
         writable: Whether this process may write at all.
         anchor: See `Control.anchor`.
         users: One item for each call that is using it now.
+        stuck_at: Number of the transaction that a reader sees who was waited for in vain.
 
     Raises:
         OSError: Something can't be made or read.
@@ -94,6 +96,7 @@ class Opened:
         self.careful = careful
         self.allocated = 0
         self.users: list[None] = []
+        self.stuck_at: int | None = None
         self.writable = True
         with ExitStack() as self._open_files:
             try:
@@ -119,9 +122,15 @@ class Opened:
     def current(self) -> bool:
         """Whether the store is still the one that was opened: nobody has replaced or deleted it."""
         try:
-            return self._identity == self._identities()
+            found = os.stat(self._data)
         except OSError:
             return False
+        return (found.st_dev, found.st_ino) == self._identity
+
+    @property
+    def complete(self) -> bool:
+        """Whether LMDB's lock file is there as well."""
+        return not self.writable or os.path.exists(self._lock)
 
     def allocate(self, pages: int) -> bool:
         """Make sure that the disk holds so many pages of the file; False if it has no room, or they are too many.
@@ -191,6 +200,10 @@ class Opened:
 
         # LMDB sees to it that nobody writes over what is read, if it may write to its lock file.
         return read() if self.writable else self._gate.held(self.descriptor, read, shared=True)
+
+    def strike(self, keys: Iterable[bytes]) -> None:
+        """Make the records of ``keys`` unreadable without a transaction; the caller holds the gate."""
+        strike(self._data, _TABLES[0].encode(), keys)
 
     def close(self) -> None:
         """Release all of it; nobody may be using it."""
@@ -293,7 +306,8 @@ class Opened:
         self._open_lmdb(_map_size(self._options.max_bytes) if alone else max(_map_size(self._options.max_bytes), size))
         try:
             self.pages = self.env.info()["map_size"] // PAGE
-            self._identity = self._identities()
+            found = os.stat(self._data)
+            self._identity = found.st_dev, found.st_ino
             self._open_tables()
         except BaseException:
             self.close_env()
@@ -344,13 +358,13 @@ class Opened:
         if not self.allocate(wanted) and not self.careful:
             raise NoRoom
 
-    def _identities(self) -> tuple[tuple[int, int], ...]:
-        paths = (self._data, self._lock) if self.writable else (self._data,)
-        return tuple((found.st_dev, found.st_ino) for found in map(os.stat, paths))
-
 
 def _map_size(limit: int) -> int:
-    """The size of the map for a limit: what this process may make a file of, in whole pages."""
+    """The size of the map for a limit: what this process may make a file of, in whole pages.
+
+    A little less than the limit: the file system needs some pages too, to know where the file's are.
+    """
     most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = limit if most == resource.RLIM_INFINITY else min(limit, most)
-    return max(_SMALLEST, min(size, _LARGEST)) // PAGE * PAGE
+    size = max(_SMALLEST, min(size, _LARGEST))
+    return (size - size // 64) // PAGE * PAGE

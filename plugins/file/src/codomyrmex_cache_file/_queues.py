@@ -65,13 +65,13 @@ class Queues:
 
     def leave(self, transaction: Any, opened: Opened, place: Place) -> None:
         """An entry goes."""
-        transaction.delete(place.order_key, db=opened.order)
+        self._delete(transaction, opened, place)
         opened.control.count(place.queue, -1, -place.size)
 
     def recall(self, transaction: Any, opened: Opened, key: bytes, place: Place) -> Ghost:
         """What is remembered of ``key``, which is forgotten."""
         entered = opened.control.counts(place.queue)[1]
-        transaction.delete(place.order_key, db=opened.order)
+        self._delete(transaction, opened, place)
         transaction.delete(key, db=opened.places)
         opened.control.count(place.queue, -1, 0)
         return Ghost(self._specs[place.queue].name, max(0, entered - place.at))
@@ -134,6 +134,8 @@ class Queues:
         if place_row is None or stored is None:
             raise Damaged("a queue holds a key that has no entry")
         place = Place.unpack(place_row)
+        if place.order_key != row:
+            raise Damaged("an entry is not where its place says")
         spec = self._specs[index]
         ranked = spec.order == "rank"
         cost = float(memoryview(stored)[_COST].cast("f")[0]) if len(stored) >= _COST.stop else 0.0
@@ -157,6 +159,11 @@ class Queues:
             transaction.put(key, moved.pack(bytes(whole)), db=opened.places)
             return None
         return key, verdict.ghost if isinstance(verdict, Evict) else None
+
+    @staticmethod
+    def _delete(transaction: Any, opened: Opened, place: Place) -> None:
+        if not transaction.delete(place.order_key, db=opened.order):
+            raise Damaged("an entry is not where its place says")
 
     def _enter(self, transaction: Any, opened: Opened, key: bytes, place: Place, move: Move) -> Place:
         index = self._index[move.queue]

@@ -28,6 +28,9 @@ _MOST_OF_ONE = 4
 """A value may take this part of the store: a larger one would find no pages in a row, whatever is evicted for it."""
 _BATCH = 16
 _FEW_ROUNDS, _MANY_ROUNDS = 3, 10
+_PATIENCE = 0.4
+"""Seconds that a write waits for readers, all in all."""
+_PAUSE = 0.001
 _LAG = 16
 """Transactions that a reader may be behind before it counts as stuck."""
 
@@ -49,6 +52,7 @@ class Room:
         self._opened = opened
         self._path = path
         self._committed = committed
+        self._patience = _PATIENCE
         self._reserve = max(_LEAST_RESERVE, opened.pages // _SHARE_OF_RESERVE)
 
     def make(self, size: int, evict: Evict | None) -> None:
@@ -92,25 +96,23 @@ class Room:
         Raises:
             CacheFullError: It found no room.
         """
-        opened = self._opened
         large = size >= PAGE
         cause: Exception | None = None
-        for round_ in range(_MANY_ROUNDS if large else _FEW_ROUNDS):
+        round_ = 0
+        while round_ < (_MANY_ROUNDS if large else _FEW_ROUNDS):
             try:
-                return self._transact(work)
+                return self._patiently(work)
             except lmdb.Error as error:
                 if not is_full(error):
                     raise
                 cause = error
-            opened.env.reader_check()
-            if self._lag():
-                time.sleep(0.001)  # a reader's moment; one that takes longer is not waited for
-                continue
+            if self._behind() is not None:
+                break  # what was removed since can't be used, however much it is
+            round_ += 1
             try:
                 if evict is not None and large:
                     self._evict(evict, _BATCH << round_)
-                # What has just become free can be used by the transaction after next.
-                self._transact(lambda transaction, _: transaction.put(b"round", b"%d" % time.monotonic_ns()))
+                self._round()
             except lmdb.Error as error:
                 if not is_full(error):
                     raise
@@ -120,7 +122,7 @@ class Room:
         """Evict until ``most`` pages are enough."""
         opened = self._opened
         opened.env.reader_check()
-        if most - opened.env.info()["last_pgno"] - 1 < reserve and self._lag() > _LAG:
+        if most - opened.env.info()["last_pgno"] - 1 < reserve and self._is_far_behind() and not self._await_readers():
             raise full(self._path, "the store is full, and a reader that is stuck keeps what was removed")
         while True:
             with opened.env.begin() as transaction:
@@ -135,7 +137,35 @@ class Room:
                 raise full(self._path)
 
     def _evict(self, evict: Evict, count: int) -> int:
-        return self._transact(lambda transaction, opened: evict(transaction, opened, min(count, _BATCH * _BATCH)))
+        """Evict about ``count`` entries, fewer if there is no room for removing so many at once."""
+        count = min(count, _BATCH * _BATCH)
+        while True:
+            try:
+                return self._evict_at_once(evict, count)
+            except lmdb.Error as error:
+                if not is_full(error) or count == 1:
+                    raise
+            count = max(1, count // 4)
+            self._round()
+
+    def _evict_at_once(self, evict: Evict, count: int) -> int:
+        return self._patiently(lambda transaction, opened: evict(transaction, opened, count))
+
+    def _round(self) -> None:
+        """Let a transaction pass: what has just become free can be used by the one after next."""
+        self._patiently(lambda transaction, _: transaction.put(b"round", b"%d" % time.monotonic_ns()))
+
+    def _patiently(self, work: Work[T]) -> T:
+        """``work`` in a transaction, again if it found no room and the readers who kept it have gone on."""
+        while True:
+            try:
+                return self._transact(work)
+            except lmdb.Error as error:
+                if not is_full(error):
+                    raise
+                self._opened.env.reader_check()
+                if self._behind() is None or not self._await_readers():
+                    raise
 
     def _transact(self, work: Work[T]) -> T:
         opened = self._opened
@@ -145,11 +175,29 @@ class Room:
         self._committed()
         return result
 
-    def _lag(self) -> int:
-        """How many transactions the slowest reader is behind."""
+    def _behind(self) -> int | None:
+        """The number of the transaction that the slowest reader sees; None if all see the last one."""
         rows = [line.split() for line in self._opened.env.readers().splitlines()]
         moments = [int(row[2]) for row in rows if len(row) == 3 and row[0].isdigit() and row[2].isdigit()]
-        return self._opened.env.info()["last_txnid"] - min(moments) if moments else 0
+        moment = min(moments, default=None)
+        return moment if moment is not None and moment < self._opened.env.info()["last_txnid"] else None
+
+    def _is_far_behind(self) -> bool:
+        moment = self._behind()
+        return moment is not None and self._opened.env.info()["last_txnid"] - moment > _LAG
+
+    def _await_readers(self) -> bool:
+        """Whether the slowest reader goes on within a moment; one that was waited for in vain is not again."""
+        opened, moment = self._opened, self._behind()
+        if moment is not None and moment == opened.stuck_at:
+            return False
+        while self._behind() == moment is not None:
+            if self._patience <= 0:
+                opened.stuck_at = moment
+                return False
+            time.sleep(_PAUSE)
+            self._patience -= _PAUSE
+        return self._patience > 0
 
 
 def used_pages(transaction: Any, opened: Opened) -> int:

@@ -5,6 +5,7 @@ Reads take no lock but note themselves in a list, so that nothing is unmapped be
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
@@ -139,7 +140,7 @@ class Store:
         committed: Callable[[], None],
         size: int,
         evict: Evict | None = None,
-        lost: Work[T] | None = None,
+        otherwise: Work[T] | None = None,
     ) -> T:
         """``work`` in a write transaction, under the gate; it may be called again if it runs out of room.
 
@@ -148,8 +149,8 @@ class Store:
             committed: Called after every transaction, before anybody else may write.
             size: Bytes that it writes.
             evict: Makes room for them, by so many entries; None for what only removes, and may use the last reserve.
-            lost: For a removal that must not fail: its result, from a transaction that only reads, if the whole store
-                is given up instead because there is no room for removing anything.
+            otherwise: For a removal that must not fail: what it does if there is no room, in a transaction that only
+                reads.
 
         Raises:
             CacheFullError: There is no room.
@@ -161,7 +162,7 @@ class Store:
                 raise CacheConnectionError(f"{self.path} may only be read")
             if not opened.current:
                 raise Replaced(f"{self.path} was replaced again and again")
-            return self._write(opened, work, committed, size, evict, lost)
+            return self._write(opened, work, committed, size, evict, otherwise)
 
         return self.using(lambda opened: self._gate.held(opened.descriptor, lambda: write(opened)))
 
@@ -214,10 +215,15 @@ class Store:
         """Now and then: see whether the store that is open is still the one that is there, and may still be written."""
         opened = self._opened
         if opened is not None:
-            if not opened.current or (not opened.writable and os.access(self.path, os.W_OK)):
+            sound = opened.current and opened.complete
+            if not sound or (not opened.writable and os.access(self.path, os.W_OK)):
                 self._drop(opened)
-            elif opened.writable:
-                opened.leases.forget(lambda key: lease_of(self.get(key)))
+            else:
+                self.forget_leases()
+
+    def forget_leases(self) -> None:
+        """Let go of the leases of this process that are in no record any more."""
+        self.using(lambda opened: opened.leases.forget(lambda key: lease_of(self.get(key))))
 
     def opened(self) -> Opened:
         """The store, open.
@@ -244,19 +250,18 @@ class Store:
         committed: Callable[[], None],
         size: int,
         evict: Evict | None,
-        lost: Work[T] | None,
+        otherwise: Work[T] | None,
     ) -> T:
         opened.begin_writing()
         room = Room(opened, self.path, committed)
         try:
             room.make(size, evict)
             result = room.attempt(work, size, evict)
-        except CacheFullError as error:
-            if lost is None:
+        except CacheFullError:
+            if otherwise is None:
                 raise
             with opened.env.begin(buffers=True) as transaction:
-                result = lost(transaction, opened)
-            opened.set_aside(f"there is no room for removing anything ({error.message})")
+                result = otherwise(transaction, opened)
         opened.control.wrote()
         return result
 
@@ -371,6 +376,14 @@ def _after_fork(method: Callable[[Store], None]) -> None:
         method(store)
 
 
+def _at_exit() -> None:
+    # A program that ends without closing its caches leaves them in good order all the same.
+    for store in list(_stores):
+        with suppress(CacheError):
+            store.settle(idle=0.0)
+
+
+atexit.register(_at_exit)
 os.register_at_fork(
     before=_before_fork,
     after_in_parent=lambda: _after_fork(Store._after_fork_in_parent),

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from codomyrmex.cache.backend import head_of, kept_until_of
 from codomyrmex.cache.eviction import Cause, EvictionPolicy
 
+from ._errors import Damaged
 from ._keys import is_cut, text_of
 from ._opened import Opened
 from ._queues import Queues
@@ -87,13 +88,13 @@ class Tables:
             return None
         head = bytes(head_of(stored))
         row = transaction.get(key, db=opened.places)
-        if row is not None:
+        if row is not None:  # what somebody else has put there has no place
             place = Place.unpack(row)
             if place.queue != NO_QUEUE:
                 gone.append((whole or text_of(whole_key(row) or key), cause, None))
                 self._queues.leave(transaction, opened, place)
-            if place.ends:
-                transaction.delete(place.expiry_key, db=opened.expiry)
+            if place.ends and not transaction.delete(place.expiry_key, db=opened.expiry):
+                raise Damaged("an entry has no end")
             transaction.delete(key, db=opened.places)
         transaction.delete(key, db=opened.entries)
         return head
@@ -128,7 +129,7 @@ class Tables:
                 before = len(gone)
                 self.remove(transaction, opened, key, Cause.EXPIRED, gone)
                 removed += len(gone) - before
-            transaction.delete(row, db=opened.expiry)
+            transaction.delete(row, db=opened.expiry)  # also one that leads nowhere
             if end is not None and end > now:
                 self._put_right(transaction, opened, key, end)
         return removed, True
@@ -150,8 +151,8 @@ class Tables:
         """The place with its new end; a later one is left to the day when the old one comes."""
         if end == old.end or (old.ends and end > old.end):
             return old
-        if old.ends:
-            transaction.delete(old.expiry_key, db=opened.expiry)
+        if old.ends and not transaction.delete(old.expiry_key, db=opened.expiry):
+            raise Damaged("an entry has no end")
         return old._replace(end=end)
 
     def _put_right(self, transaction: Any, opened: Opened, key: bytes, end: float) -> None:
