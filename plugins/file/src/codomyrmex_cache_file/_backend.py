@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from isal import isal_zlib
+
 from codomyrmex.cache.backend import (
     Backend,
     BackendRequest,
@@ -56,6 +58,8 @@ class FileBackend(Backend[bytes]):
         shared=True, persistent=True, isolated=True, bounded=True, waits=True, blocking="writes", clock="boot"
     )
 
+    crc32 = staticmethod(isal_zlib.crc32)
+
     def __init__(self, store: Store, policy: EvictionPolicy, request: BackendRequest) -> None:
         self._store = store
         self.now = request.clock or self._shared_clock
@@ -67,6 +71,10 @@ class FileBackend(Backend[bytes]):
     def get(self, key: str) -> bytes | None:
         """One record; counts as a use."""
         return self._open_store().get(stored_key(key))
+
+    def read(self, key: str, use: Callable[[bytes, Any], T], context: bytes) -> T | None:
+        """One record, a large one as LMDB holds it."""
+        return self._open_store().look(stored_key(key), use, context)
 
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """All from one moment."""

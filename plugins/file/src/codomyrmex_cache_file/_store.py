@@ -38,6 +38,8 @@ class Replaced(Exception):
 _IDLE = 2.0
 """Seconds without a write after which the store is brought to the disk."""
 _MOST_OPENINGS = 5
+_SMALL = 4096
+"""Bytes of a record that is copied before it is looked at."""
 _AGAIN = (*DAMAGED, *OUTDATED, NoRoom, Roomy, Replaced)
 """What another opening may mend."""
 
@@ -98,18 +100,29 @@ class Store:
         self._drop(self._opened)
 
     def get(self, key: bytes) -> bytes | None:
-        """The record of one key, by the shortest way; counts as a use."""
+        """The record of one key; counts as a use."""
+        return self.look(key, _copy, b"")
+
+    def look(self, key: bytes, use: Callable[[bytes, Any], T], context: bytes) -> T | None:
+        """``use(context, record)`` for the record of one key, by the shortest way; counts as a use.
+
+        A large record is a view of LMDB's map; a small one is copied sooner than its view is sliced.
+        """
         opened = self._opened
         if opened is not None and opened.writable:
             users = opened.users
             try:
                 users.append(None)
                 if opened is self._opened:
-                    with opened.env.begin(opened.entries) as transaction:
-                        found: bytes | None = transaction.get(key)
-                    if found is not None:
+                    with opened.env.begin(opened.entries, buffers=True) as transaction:
+                        found = transaction.get(key)
+                        if found is None:
+                            return None
                         opened.marks.use(key)
-                    return found
+                        if len(found) > _SMALL:
+                            return use(context, found)
+                        copy = bytes(found)
+                    return use(context, copy)
             except _AGAIN:
                 pass
             except (lmdb.Error, OSError) as error:
@@ -117,12 +130,12 @@ class Store:
             finally:
                 users.pop()
 
-        def work(transaction: Any, opened: Opened) -> bytes | None:
+        def work(transaction: Any, opened: Opened) -> T | None:
             found = transaction.get(key, db=opened.entries)
             if found is None:
                 return None
             opened.marks.use(key)
-            return bytes(found)
+            return use(context, found)
 
         return self.read(work)
 
@@ -355,6 +368,10 @@ class Store:
             opened.close()
         elif opened is not None:  # somebody was in the middle of a call: closing it would be the parent's loss
             _abandoned.append(opened)
+
+
+def _copy(_: bytes, record: Any) -> bytes:
+    return bytes(record)
 
 
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()
