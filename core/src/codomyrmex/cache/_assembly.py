@@ -187,9 +187,18 @@ class Assembly:
             raise CachePluginError(
                 f"cache {cache!r}: {error.message}", cache=cache, backend=self.settings.backend
             ) from error.__cause__
+        except CacheError as error:
+            error.cache = error.cache or self.settings.name
+            error.backend = error.backend or self.settings.backend
+            raise
 
     def _emit(self) -> Emit | None:
-        listeners = self._plugins.listeners()
+        try:
+            listeners = self._plugins.listeners()
+        except CachePluginError as error:
+            cache, backend = self.settings.name, self.settings.backend
+            message = f"cache {cache!r}: {error.message}"
+            raise CachePluginError(message, cache=cache, backend=backend) from error.__cause__
         if not listeners:
             return None
         safe = tuple(quiet(name, listener, self._recorder) for name, listener in listeners)

@@ -69,10 +69,12 @@ class AsyncCache(Generic[V]):
             return
         mine, base = cast(Any, type(self)), cast(Any, AsyncCache)
         get, set_ = direct_paths(store, driver, self._reads, self._writes, namespace)
+        # In a worker thread if they may wait, each as a whole.
+        blocking = driver.capabilities.blocking
         if get is not None and mine.get is base.get:
-            vars(self)["get"] = _awaited_get(get)
+            vars(self)["get"] = _threaded(get) if blocking == "always" else _awaited_get(get)
         if set_ is not None and mine.set is base.set:
-            vars(self)["set"] = _awaited_set(set_)
+            vars(self)["set"] = _awaited_set(set_) if blocking == "never" else _threaded(set_)
 
     @property
     def name(self) -> str:
@@ -247,6 +249,13 @@ class AsyncNamespacedCache(AsyncCache[V]):
 
     def __init__(self, cache: AsyncCache[V], namespace: str) -> None:
         super().__init__(cache._store, cache._driver, cache._namespace + check_namespace(namespace))
+
+
+def _threaded(path: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    async def call(*args: Any, **options: Any) -> Any:
+        return await in_thread(path, *args, **options)
+
+    return call
 
 
 def _awaited_get(path: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 from zlib import crc32
 
 from ._record import FORMAT, HEADER, HEADER_SIZE, NO_LEASE, PENDING, Field, Record, Tags, Version
+from ._ttl import CLOCK_TOLERANCE
 from .errors import CacheSerializationError
 from .serializers import Serializer, Transform
 
@@ -23,6 +24,15 @@ _PAYLOAD = struct.Struct("<II")
 _SHORT = struct.Struct("<H")
 _TOKEN_SIZE = 8
 _COST_LIMIT = 3e38
+_PLAIN = struct.Struct("<II8xd8xd20xIII")
+"""Of a record without annex: its first four bytes, annex length, fresh until, ttl, the checksums of header and payload,
+and who wrote the payload."""
+_TAIL = HEADER_SIZE + _CHECKSUM.size
+_UNSIGNED_HEADER = struct.Struct("<BBHI8sddd8sdf")
+_UNSIGNED = _UNSIGNED_HEADER.size
+_SMALL = 4096
+"""Bytes that are copied faster than a view of them is made."""
+_NOT_PLAIN = (False, None)
 
 
 class Unreadable(Exception):
@@ -107,14 +117,15 @@ class BytesCodec:
     ) -> None:
         self.name = "+".join(names)
         self._fingerprint = crc32(self.name.encode())
-        self._context = cache.encode() + b"\0"
+        self.context = cache.encode() + b"\0"
+        """What stands in front of a key to seed checksums."""
         self._serializer = serializer
         self._transforms = tuple(transforms)
         self._undo = tuple(reversed(self._transforms))
 
     def encode(self, key: str, record: Record) -> bytes:
         """Header, annex and payload; raises `CacheSerializationError`."""
-        context = self._context + key.encode()
+        context = self.context + key.encode()
         if record.pending:
             return _assemble(context, record, b"")
         data = self._serializer.dumps(record.value, context)
@@ -122,22 +133,72 @@ class BytesCodec:
             data = stage.encode(data, context)
         return _assemble(context, record, _seal(context, self._fingerprint, data))
 
+    def plain_reader(self, clock: Callable[[], float]) -> Callable[[bytes, bytes], tuple[bool, Any]]:
+        """A function that reads a stored record, given its context (`context` and key), in one go.
+
+        It returns whether the record is plain (fresh, in order, without tags and token) and its value.
+        """
+        loads, undo, fingerprint = self._serializer.loads, self._undo, self._fingerprint
+        unpack, shortest = _PLAIN.unpack_from, _PLAIN.size
+
+        def read(context: bytes, stored: bytes) -> tuple[bool, Any]:
+            if len(stored) < shortest:
+                return _NOT_PLAIN
+            start, annex, fresh, ttl, checksum, sealed, written_by = unpack(stored)
+            # The first four bytes are format, flags and zeros.
+            if start != FORMAT or annex or written_by != fingerprint:
+                return _NOT_PLAIN
+            if not 0 < fresh - clock() <= ttl + CLOCK_TOLERANCE:
+                return _NOT_PLAIN
+            seed = crc32(context)
+            tail = memoryview(stored)[_TAIL:] if len(stored) > _SMALL else stored[_TAIL:]
+            if checksum != crc32(stored[:_UNSIGNED], seed) or sealed != crc32(tail, seed):
+                return _NOT_PLAIN
+            data = stored[shortest:]
+            try:
+                for stage in undo:
+                    data = stage.decode(data, context)
+                return True, loads(data, context)
+            except CacheSerializationError:
+                return _NOT_PLAIN
+
+        return read
+
+    def plain_writer(self) -> Callable[[bytes, Any, bytes, float, float], bytes]:
+        """A function that makes a plain record from context, value, version, fresh until and ttl, in one go.
+
+        It raises `CacheSerializationError` as `encode` does.
+        """
+        dumps, transforms, fingerprint = self._serializer.dumps, self._transforms, _CHECKSUM.pack(self._fingerprint)
+        pack, sums = _UNSIGNED_HEADER.pack, _PAYLOAD.pack
+
+        def write(context: bytes, value: Any, version: bytes, fresh: float, ttl: float) -> bytes:
+            data = dumps(value, context)
+            for stage in transforms:
+                data = stage.encode(data, context)
+            seed = crc32(context)
+            head = pack(FORMAT, 0, 0, 0, version, fresh, fresh, ttl, NO_LEASE, 0.0, 0.0)
+            tail = fingerprint + data
+            return head + sums(crc32(head, seed), crc32(tail, seed)) + tail
+
+        return write
+
     def raw(self, key: str, record: Record) -> bytes:
         """Header, annex and payload of a record of the cache's own."""
-        context = self._context + key.encode()
+        context = self.context + key.encode()
         return _assemble(context, record, _seal(context, 0, record.value))
 
     def header(self, key: str, record: Record) -> bytes:
         """The header alone; the annex length is the stored record's, so tags and token must be unchanged."""
-        return _assemble(self._context + key.encode(), record, b"")[:HEADER_SIZE]
+        return _assemble(self.context + key.encode(), record, b"")[:HEADER_SIZE]
 
     def decode(self, key: str, stored: bytes) -> Record:
         """Checks header and annex."""
-        return _parse(self._context + key.encode(), stored)
+        return _parse(self.context + key.encode(), stored)
 
     def value(self, key: str, record: Record) -> Any:
         """Checks and decodes the payload."""
-        context = self._context + key.encode()
+        context = self.context + key.encode()
         data = self._unsealed(context, record, self._fingerprint)
         try:
             for stage in self._undo:
@@ -148,7 +209,7 @@ class BytesCodec:
 
     def raw_value(self, key: str, record: Record) -> bytes:
         """Checks the payload."""
-        return self._unsealed(self._context + key.encode(), record, 0)
+        return self._unsealed(self.context + key.encode(), record, 0)
 
     def _unsealed(self, context: bytes, record: Record, fingerprint: int) -> bytes:
         payload: bytes = record.value

@@ -6,7 +6,9 @@ one name are both seen.
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
 import threading
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
@@ -56,19 +58,20 @@ def installed() -> dict[tuple[Kind, str], tuple[Found, ...]]:
 def refresh() -> None:
     """Forget the table: for programs that install plugins into themselves."""
     global _table
+    importlib.invalidate_caches()  # a directory that changed twice within one tick looks unchanged
     with _lock:
         _table = None
 
 
 def is_editable(distribution: str) -> bool | None:
     """Whether ``distribution`` is installed in editable form; None if it is not known."""
-    metadata = _metadata()
     try:
-        text = metadata.distribution(distribution).read_text("direct_url.json")
-        origin: dict[str, Any] = json.loads(text) if text else {}
-    except (metadata.PackageNotFoundError, ValueError):
+        text = _metadata().distribution(distribution).read_text("direct_url.json")
+        return bool(json.loads(text)["dir_info"]["editable"]) if text else False
+    except KeyError:
+        return False
+    except Exception:  # whatever stands in the metadata of others, nobody is kept from working by it
         return None
-    return bool(origin.get("dir_info", {}).get("editable", False))
 
 
 def _metadata() -> Any:
@@ -81,16 +84,32 @@ def _scan() -> dict[tuple[Kind, str], tuple[Found, ...]]:
     metadata = _metadata()
     table: dict[tuple[Kind, str], tuple[Found, ...]] = {}
     groups: dict[str, Kind] = {_GROUP + kind: kind for kind in KINDS}
-    named: dict[int, tuple[str, str]] = {}  # reading a distribution's metadata takes a millisecond
-    for entry in metadata.entry_points():
-        kind = groups.get(entry.group)
-        if kind is None or entry.dist is None:
+    seen: set[str] = set()
+    for one in metadata.distributions():
+        try:
+            # Reading a distribution's metadata takes a millisecond: only of those with plugins.
+            if not any(point.group in groups for point in one.entry_points):
+                continue
+            name = one.metadata["Name"]
+            if (plain := re.sub(r"[-_.]+", "-", name).lower()) in seen:
+                continue
+            seen.add(plain)
+            first = metadata.distribution(name)  # another one, if it is installed twice
+            version = first.metadata["Version"]
+            points = [point for point in first.entry_points if point.group in groups]
+        except Exception as error:  # malformed: it must not take the others away
+            _skipped(one, error)
             continue
-        if id(entry.dist) not in named:
-            about = entry.dist.metadata
-            named[id(entry.dist)] = about["Name"], about["Version"]
-        found = Found(kind, entry.name, entry.value.strip(), *named[id(entry.dist)])
-        known = table.get((kind, entry.name), ())
-        if found not in known:
-            table[kind, entry.name] = (*known, found)
+        for point in points:
+            kind = groups[point.group]
+            found = Found(kind, point.name, point.value.partition("[")[0].strip(), first.metadata["Name"], version)
+            known = table.get((kind, point.name), ())
+            table[kind, point.name] = (*known, found)
     return table
+
+
+def _skipped(distribution: Any, error: Exception) -> None:
+    import logging
+
+    where = getattr(distribution, "_path", "a distribution")
+    logging.getLogger("codomyrmex.cache").warning("%s is skipped, its metadata can't be read: %r", where, error)

@@ -86,7 +86,10 @@ class Lookup:
         """What is under one storage key."""
         if self._one_trip and self.store.tagged:
             return (yield from self.see_many((key,)))[key]
-        stored = yield self.driver.get, (key,)
+        return (yield from self.judge(key, (yield self.driver.get, (key,))))
+
+    def judge(self, key: str, stored: Any) -> Steps[Seen]:
+        """What a record already fetched is."""
         if stored is None:
             return NOTHING
         seen = self._decode(key, stored)

@@ -177,8 +177,10 @@ class Plugins:
                 return self._loaded[kind, name]
             found = self._find(kind, name)
             what = f"{_NOUN[kind]} {name!r} ({found.source})"
-            if (refusal := self._gate.refusal(name, found.distribution)) is not None:
-                raise CachePluginError(f"{what} is not loaded: {refusal}")
+            # Who writes a target in place of a name needs leave for every name under which its module is installed.
+            claims = [found] if found.name == name and ":" not in name else [*_of_module(name), found]
+            if refusals := [said for one in claims if (said := self._gate.refusal(one.name, one.distribution))]:
+                raise CachePluginError(f"{what} is not loaded: {refusals[0]}")
             try:
                 plugin = _import(found.target)
                 self._admit(plugin, name, what)
@@ -253,9 +255,13 @@ class Plugins:
 
     def _find(self, kind: Kind, name: str) -> Found:
         table = _discovery.installed()
-        if ":" in name:
-            return Found(kind, name, name, "named by its target", "in config")
         several = table.get((kind, name), ())
+        if not several:
+            exact = [one for one in _of_module(name) if one.kind == kind and _split(one.target) == _split(name)]
+            if exact:
+                return exact[0]
+            if ":" in name:
+                return Found(kind, name, name, "named by its target", "in config")
         if len(several) == 1:
             return several[0]
         noun = _NOUN[kind]
@@ -316,10 +322,22 @@ def _marked(plugin: object, hook: str) -> dict[str, Any] | None:
     return getattr(getattr(plugin, hook, None), f"{hookspecs.PROJECT}_impl", None)
 
 
-def _import(target: str) -> object:
+def _split(target: str) -> tuple[str, str]:
+    """Module and attribute of a target."""
     module, _, attribute = target.partition(":")
-    plugin: object = importlib.import_module(module.strip())
-    for part in filter(None, attribute.strip().split(".")):
+    return module.strip(), attribute.strip()
+
+
+def _of_module(target: str) -> list[Found]:
+    """Installed plugins of the module that ``target`` names."""
+    every = (one for several in _discovery.installed().values() for one in several)
+    return [one for one in every if _split(one.target)[0] == _split(target)[0]]
+
+
+def _import(target: str) -> object:
+    module, attribute = _split(target)
+    plugin: object = importlib.import_module(module)
+    for part in filter(None, attribute.split(".")):
         plugin = getattr(plugin, part)
     return plugin
 

@@ -44,7 +44,7 @@ class Reads:
         """The user's keys by storage key, each once; raises `CacheKeyError`."""
         return {self.storage(key): key for key in self.store.keys.several(keys)}
 
-    def _missed(self, key: str, default: Any = None) -> Any:
+    def _missed(self, key: str, default: Any = None, *, stored: Any = None) -> Any:
         self.store.recorder.misses.increment()
         return default
 
@@ -57,6 +57,16 @@ class Reads:
         """Value or default; counted."""
         storage = self.storage(key)
         seen = yield from self._lookup.see(storage)
+        return (yield from self._served(storage, seen, default))
+
+    @degrades(_missed)
+    def judged(self, key: str, default: Any = None, *, stored: Any = None) -> Steps[Any]:
+        """`get`, of what has been fetched already."""
+        storage = self.storage(key)
+        seen = yield from self._lookup.judge(storage, stored)
+        return (yield from self._served(storage, seen, default))
+
+    def _served(self, storage: str, seen: Seen, default: Any) -> Steps[Any]:
         served, value = self._lookup.value(storage, seen)
         if not served:
             self.store.recorder.misses.increment()

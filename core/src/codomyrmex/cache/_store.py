@@ -53,9 +53,11 @@ class Store:
         self.tagged = False
         """Whether this process has met a tagged record: until then reads need not ask for markers."""
         self.closed = False
+        """Whether nothing may be asked any more."""
+        self.down = False
+        """Whether the backend failed when it was last asked."""
         self.when_closed: Callable[[bool], None] | None = None
         self._random_bits = random_bits or _random_bits
-        self._down = False
 
     def token(self) -> bytes:
         """8 random bytes, never all zero: a version, a lease or a tag's token."""
@@ -78,14 +80,14 @@ class Store:
     def failed(self, error: CacheConnectionError) -> None:
         """Count a failure of the backend, and log the first one of an outage."""
         self.recorder.errors.increment()
-        if not self._down:
-            self._down = True
+        if not self.down:
+            self.down = True
             _logger().warning("cache %r: backend %s fails: %s", self.name, self.backend, error)
 
     def answered(self) -> None:
         """Note that the backend works, and log the end of an outage."""
-        if self._down:
-            self._down = False
+        if self.down:
+            self.down = False
             _logger().info("cache %r: backend %s answers again", self.name, self.backend)
 
     def close(self, *, in_loop: bool = False) -> None:

@@ -15,7 +15,7 @@ from .options import duration
 
 Ttl: TypeAlias = "float | timedelta | str"
 
-_CLOCK_TOLERANCE = 5.0
+CLOCK_TOLERANCE = 5.0
 """How far the clocks of two processes that share a store may differ, in seconds."""
 _RENEWAL = 1 / 8
 """Part of its ttl that a sliding entry uses up before a hit renews it."""
@@ -38,7 +38,7 @@ def judge(record: Record, now: float) -> State:
     """
     if record.pending:
         return State.PENDING
-    if now >= record.kept_until or record.fresh_until - now > record.ttl + _CLOCK_TOLERANCE:
+    if now >= record.kept_until or record.fresh_until - now > record.ttl + CLOCK_TOLERANCE:
         return State.EXPIRED
     return State.FRESH if now < record.fresh_until else State.STALE
 

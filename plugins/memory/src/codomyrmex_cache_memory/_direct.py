@@ -14,7 +14,8 @@ from codomyrmex.cache.backend import Direct, DirectPort
 
 from ._entries import Entries
 
-_ENDLESS = math.inf
+_LONGEST = 1e12
+"""Seconds; a ttl beyond that may be one that no float holds."""
 _LOWEST = "\1"
 """Of all keys: an empty text and whatever begins with NUL come before it."""
 
@@ -88,7 +89,7 @@ def _set(entries: Entries, port: DirectPort) -> Callable[..., bool]:
         if ttl is None:
             ttl = default_ttl
             until = None if endless else now() + ttl
-        elif (ttl.__class__ is int or ttl.__class__ is float) and 0 < ttl < _ENDLESS:
+        elif (ttl.__class__ is int or ttl.__class__ is float) and 0 < ttl < _LONGEST:
             until = now() + ttl
         else:
             return general(key, value, ttl, tags=tags, stale_for=stale_for)  # type: ignore[no-any-return]

@@ -40,7 +40,9 @@ class LifetimeLaws(Fixtures):
         assert cache.get_many(["a", "b"]) == {"a": 1, "b": 1}
         assert cache.ttl("a") == math.inf
 
-    @pytest.mark.parametrize("ttl", [0, -1, math.nan, -math.inf, True, "0s", "-5s", "5", "5 parsecs", b"5s", "5m3"])
+    @pytest.mark.parametrize(
+        "ttl", [0, -1, math.nan, -math.inf, True, "0s", "-5s", "5", "5 parsecs", b"5s", "5m3", 10**400, -(10**400)]
+    )
     def test_bad_ttl(self, cache: Any, ttl: Any) -> None:
         """A ttl that is no length of time is an error, and nothing is stored."""
         calls: list[Callable[[], Any]] = [

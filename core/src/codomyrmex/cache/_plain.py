@@ -1,0 +1,128 @@
+"""The short way to a driver of bytes: one Python frame between the caller and the driver, for plain entries.
+
+Plain is a fresh value without tags; writing, one with a plain lifetime. Whatever is not plain, or not in order, is
+left to the general path, which says what it is. So this makes no difference but speed: the steps
+are those of `Reads.get` and `Writes.set`, written out for the case that nearly every call is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ._codec import BytesCodec
+from ._driver import AnyBackend, Direct
+from ._store import Store
+from .errors import CacheConnectionError, CacheError, CacheSerializationError
+
+_LOWEST = "\1"
+"""Of all keys: an empty text and whatever begins with NUL come before it."""
+_LONGEST = 1e12
+"""Seconds; a ttl beyond that may be one that no float holds."""
+
+
+def plain_get(
+    store: Store,
+    driver: AnyBackend,
+    codec: BytesCodec,
+    prefix: str,
+    general: Callable[..., Any],
+    judged: Callable[..., Any],
+) -> Callable[..., Any]:
+    """A `get` for one view of a cache.
+
+    Args:
+        store: The cache's shared parts.
+        driver: Holds bytes.
+        codec: The cache's codec.
+        prefix: What stands in front of the user's key in the store.
+        general: The view's `get` for keys that are not plain.
+        judged: Its `get` for records that are not plain, which have been fetched already.
+    """
+    fetch, read, base = driver.get, codec.plain_reader(store.ttl.clock), codec.context
+    hit, miss = store.recorder.hits.increment, store.recorder.misses.increment
+    # A driver with tags in one trip is asked for them at once, as soon as this process has met one.
+    tags_at_once = driver.capabilities.one_trip_tags
+
+    def get(key: str, default: Any = None) -> Any:
+        if key.__class__ is not str or key < _LOWEST or store.closed or (tags_at_once and store.tagged):
+            return general(key, default)
+        storage = prefix + key
+        try:
+            context = base + storage.encode()
+            stored = fetch(storage)
+        except UnicodeEncodeError:
+            return general(key, default)
+        except CacheError as error:
+            store.locate(error, key)
+            if isinstance(error, CacheConnectionError):
+                store.failed(error)
+                if store.on_error == "degrade":
+                    miss()
+                    return default
+            raise
+        if store.down:
+            store.answered()
+        if stored is None:
+            miss()
+            return default
+        plain, value = read(context, stored)
+        if plain:
+            hit()
+            return value
+        return judged(key, default, stored)
+
+    return get
+
+
+def plain_set(
+    store: Store, driver: AnyBackend, codec: BytesCodec, prefix: str, general: Callable[..., Any]
+) -> Callable[..., bool]:
+    """A `set` for one view of a cache whose lifetimes are plain; see `plain_get`."""
+    put, write, base, token = driver.put, codec.plain_writer(), codec.context, store.token
+    stored, now, default_ttl = store.recorder.sets.increment, store.ttl.clock, store.ttl.default
+
+    def set(key: str, value: Any, ttl: Any = None, *, tags: Iterable[str] = (), stale_for: Any = None) -> bool:
+        if tags or stale_for is not None or key.__class__ is not str or key < _LOWEST or store.closed:
+            return general(key, value, ttl, tags=tags, stale_for=stale_for)  # type: ignore[no-any-return]
+        if ttl is None:
+            ttl = default_ttl
+        elif (ttl.__class__ is not int and ttl.__class__ is not float) or not 0 < ttl < _LONGEST:
+            return general(key, value, ttl, tags=tags, stale_for=stale_for)  # type: ignore[no-any-return]
+        storage = prefix + key
+        try:
+            record = write(base + storage.encode(), value, token(), now() + ttl, ttl)
+        except (UnicodeEncodeError, CacheSerializationError):
+            return general(key, value, ttl, tags=tags, stale_for=stale_for)  # type: ignore[no-any-return]
+        try:
+            put(storage, record)
+        except CacheError as error:
+            store.locate(error, key)
+            if isinstance(error, CacheConnectionError):
+                store.failed(error)
+                if store.on_error == "degrade":
+                    return False
+            raise
+        if store.down:
+            store.answered()
+        stored()
+        return True
+
+    return set
+
+
+def plain_paths(
+    store: Store,
+    driver: AnyBackend,
+    prefix: str,
+    general: Direct,
+    judged: Callable[..., Any],
+) -> Direct | None:
+    """Both for one view of a cache; None if its driver holds no bytes."""
+    codec = store.codec
+    if not isinstance(codec, BytesCodec):
+        return None
+    return Direct(
+        plain_get(store, driver, codec, prefix, general.get, judged),
+        plain_set(store, driver, codec, prefix, general.set),
+    )
