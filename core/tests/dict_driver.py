@@ -27,6 +27,7 @@ class DictStore:
 
     def __init__(self) -> None:
         self.data: dict[str, bytes] = {}
+        self.closed = False
 
     def get(self, key: str) -> bytes | None:
         return self.data.get(key)
@@ -42,6 +43,7 @@ class DictStore:
 
     def close(self) -> None:
         self.data = {}
+        self.closed = True
 
 
 class DictDriver(SimpleBackend):

@@ -11,6 +11,7 @@ from .serializers import Serializer
 
 _ATOMS = frozenset({str, int, float, bool, type(None)})
 _DEPTH = 200
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class JsonSerializer(Serializer):
@@ -20,7 +21,7 @@ class JsonSerializer(Serializer):
         """UTF-8 JSON."""
         _check(value)
         try:
-            return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+            return _encode(value).encode()
         except (ValueError, RecursionError) as error:
             reason = "text with a lone surrogate" if isinstance(error, UnicodeEncodeError) else "too large a number"
             raise CacheSerializationError(f"json can't keep {reason}") from None

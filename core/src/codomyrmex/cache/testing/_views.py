@@ -61,25 +61,23 @@ class Awaited:
         wait_for(self._target.__aexit__(kind, error, trace))
 
 
-class _Loop:
-    """A thread's event loop, closed when the thread ends."""
-
-    def __init__(self) -> None:
-        self.runner = asyncio.Runner()
-        atexit.register(self.runner.close)
-
-    def __del__(self) -> None:
-        atexit.unregister(self.runner.close)
-        self.runner.close()
-
-
 def wait_for(awaitable: Awaitable[Any]) -> Any:
     """Run ``awaitable`` on this thread's event loop to its end."""
-    loop: _Loop | None = getattr(_threads, "loop", None)
-    if loop is None:
-        loop = _threads.loop = _Loop()
+    runner: asyncio.Runner | None = getattr(_threads, "runner", None)
+    if runner is None:
+        runner = _threads.runner = asyncio.Runner()
+        atexit.register(runner.close)
 
     async def wait() -> Any:
         return await awaitable
 
-    return loop.runner.run(wait())
+    return runner.run(wait())
+
+
+def close_loop() -> None:
+    """Close this thread's event loop, if it has one: for threads that end before the program does."""
+    runner: asyncio.Runner | None = getattr(_threads, "runner", None)
+    if runner is not None:
+        del _threads.runner
+        atexit.unregister(runner.close)
+        runner.close()

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
+from dict_driver import DictStore
 
 from codomyrmex.cache import CacheConnectionError, CacheError, CacheManager, CachePluginError, hookimpl
 from codomyrmex.cache.backend import (
@@ -21,29 +22,6 @@ from codomyrmex.cache.backend import (
     process_clock,
 )
 from codomyrmex.cache.testing import Awaited, BackendContract
-
-
-class DictStore:
-    """Bytes in a dict."""
-
-    def __init__(self) -> None:
-        self.data: dict[str, bytes] = {}
-        self.closed = False
-
-    def get(self, key: str) -> bytes | None:
-        return self.data.get(key)
-
-    def set(self, key: str, data: bytes) -> None:
-        self.data[key] = data
-
-    def delete(self, key: str) -> None:
-        self.data.pop(key, None)
-
-    def keys(self, prefix: str) -> list[str]:
-        return [key for key in list(self.data) if key.startswith(prefix)]
-
-    def close(self) -> None:
-        self.closed = True
 
 
 class GivesWay(AsyncBackend[bytes]):
