@@ -164,6 +164,14 @@ class Backend(_Described, ABC, Generic[S]):
         """
         self.get_many(("\0ping",))
 
+    def compact(self) -> int:
+        """Give back space that the store no longer needs; how many bytes. Nothing that it holds may be lost by it.
+
+        Raises:
+            CacheFullError: There is no room to do so.
+        """
+        return 0
+
     def wait(self, key: str, lease: bytes, timeout: float) -> None:
         """Return when ``lease`` may be gone from ``key``'s record, or after ``timeout`` seconds; earlier is allowed."""
         return run(_defaults.wait(timeout))
@@ -229,6 +237,10 @@ class AsyncBackend(_Described, ABC, Generic[S]):
     async def ping(self) -> None:
         """See `Backend.ping`."""
         await self.get_many(("\0ping",))
+
+    async def compact(self) -> int:
+        """See `Backend.compact`."""
+        return 0
 
     async def wait(self, key: str, lease: bytes, timeout: float) -> None:
         """See `Backend.wait`."""

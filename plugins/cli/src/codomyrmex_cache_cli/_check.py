@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
-from codomyrmex.cache import AsyncCache, Cache, CacheError, CacheManager, CachePluginError, CacheStats
+from codomyrmex.cache import AsyncCache, CacheError, CacheManager, CacheStats
+
+from ._access import AnyCache, Settle, view
 
 _TTL = 60
 """Seconds; what a doctor that was killed leaves behind is gone soon."""
 _ROOM = 1024
 """Bytes that the doctor's entry needs at most."""
-
-AnyCache: TypeAlias = Cache[Any] | AsyncCache[Any]
-Settle: TypeAlias = Callable[[Any], Any]
-"""Gives the result of a call of `Cache`, or of `AsyncCache`, so that both are checked by the same steps."""
 
 
 class Fault(Exception):
@@ -55,7 +51,7 @@ def check(manager: CacheManager, name: str, *, label: str | None = None) -> Chec
     backend = ping = None
     try:
         with asyncio.Runner() as runner:
-            cache, settle = _open(manager, name, runner)
+            cache, settle = view(manager, name, runner)
             try:
                 backend = settle(cache.explain(_own_key())).backend
                 ping = settle(cache.ping())
@@ -69,16 +65,6 @@ def check(manager: CacheManager, name: str, *, label: str | None = None) -> Chec
         backend = backend or getattr(error, "backend", None)
         return Check(cache=label or name, backend=backend, ok=False, ping_seconds=ping, detail=detail)
     return Check(cache=label or name, backend=backend, ok=True, ping_seconds=ping, detail=remark)
-
-
-def _open(manager: CacheManager, name: str, runner: asyncio.Runner) -> tuple[AnyCache, Settle]:
-    try:
-        return manager.get_cache(name), _itself
-    except CachePluginError as error:
-        try:
-            return manager.get_async_cache(name), runner.run  # the backend may be asynchronous only
-        except CacheError:
-            raise error from error.__cause__
 
 
 def _use(cache: AnyCache, settle: Settle, backend: str) -> str:
@@ -113,7 +99,3 @@ def _reached(used: int | None, limit: int | None, room: int) -> bool:
 
 def _own_key() -> str:
     return f"codomyrmex-cache-doctor:{secrets.token_hex(16)}"
-
-
-def _itself(result: Any) -> Any:
-    return result
