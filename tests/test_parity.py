@@ -42,6 +42,7 @@ NO_TWIN = {
     "Cache.__setitem__": "an assignment can't be awaited: set",
     "Cache.__delitem__": "a deletion can't be awaited: delete",
     "Cache.__contains__": "`in` can't be awaited: exists",
+    "Backend.read": "a view of the driver's memory can't be held while others run",
     "Backend.direct": "one frame from caller to value; the asynchronous view has a frame of its own in any case",
 }
 """What only the synchronous class has, and why. Everything else is on both."""
