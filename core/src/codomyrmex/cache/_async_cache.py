@@ -219,7 +219,8 @@ class AsyncCache(Generic[V]):
     async def compact(self) -> int:
         """See `Cache.compact`."""
         self._store.check_open()
-        return await self._perform(self._driver.compact)
+        given: int = await self._perform(self._driver.compact)
+        return given
 
     def namespace(self, prefix: str) -> AsyncNamespacedCache[V]:
         """This cache's entries under ``prefix``; see `AsyncNamespacedCache`."""

@@ -1,4 +1,4 @@
-"""The commands on one cache, and their options; see `_app`."""
+"""The commands on one cache, and their options, added to the app of `_app`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import typer
 from ._access import Target
 from ._app import AsJson, app
 from ._values import STDIN, Form
+
+__all__ = ["app"]
 
 CacheName = Annotated[str, typer.Argument(metavar="CACHE", help="Name of the cache.")]
 Key = Annotated[str, typer.Argument(metavar="KEY", help="Key of the entry.")]

@@ -12,8 +12,8 @@ import typer
 
 from codomyrmex.cache import CacheError
 
-from . import _cache_app  # noqa: F401  adds its commands to the app
-from ._app import PROGRAM, app
+from ._app import PROGRAM
+from ._cache_app import app
 from ._errors import CommandError, one_line
 
 _UsageError: type[Any] = typer.BadParameter.__mro__[1]

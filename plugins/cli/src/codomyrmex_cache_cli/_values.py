@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeAlias, cast
+from typing import Any, Literal, NoReturn, TypeAlias
 
 from ._errors import CommandError
 
@@ -17,16 +17,12 @@ STDIN = "-"
 
 def is_json(value: Any) -> bool:
     """Whether ``value`` would come back from JSON the same: a tuple, a set or a NaN would not."""
-    if value is None or type(value) in (bool, int, str):
-        return True
-    if type(value) is float:
-        return math.isfinite(value)
-    if type(value) is list:
-        return all(map(is_json, cast("list[Any]", value)))
-    if type(value) is dict:
-        table = cast("dict[Any, Any]", value)
-        return all(type(key) is str and is_json(one) for key, one in table.items())
-    return False
+    kind: type = type(value)
+    if kind is list:
+        return all(map(is_json, value))
+    if kind is dict:
+        return all(type(key) is str and is_json(one) for key, one in value.items())
+    return math.isfinite(value) if kind is float else value is None or kind in (bool, int, str)
 
 
 def shown(value: Any) -> str:

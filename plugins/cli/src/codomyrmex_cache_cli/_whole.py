@@ -151,6 +151,7 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return "for ever" if value == math.inf else f"{value:.1f} s"
-    if isinstance(value, tuple):
+    kind: type = type(value)
+    if kind is tuple:
         return ", ".join(map(shown_text, value)) or NONE
     return shown_text(str(value))
