@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -22,16 +23,24 @@ from codomyrmex.cache.errors import CacheConnectionError
 from codomyrmex.cache.eviction import Cause, EvictionPolicy
 
 from . import _boot
-from ._keys import first_under, is_cut, stored_key
+from ._census import sign
+from ._errors import Damaged
+from ._keys import first_under, is_cut, stored_key, text_of
+from ._leases import lease_of
 from ._opened import PAGE, Opened
+from ._room import used_pages
 from ._rows import end_of, whole_key
 from ._store import Store
 from ._tables import Gone, Tables, is_pending
 
 T = TypeVar("T")
 
-_CHUNK = 1000
-"""Keys that one transaction removes."""
+_CHUNK = 128
+"""Keys that one transaction of a `clear` or `purge` removes: the more, the more room it needs."""
+_PAGES_OF_ONE = 4
+"""Pages that the removal of one key may take, beside those at the tops of the tables."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.005
+"""Seconds between two looks at somebody else's lease."""
 
 
 class FileBackend(Backend[bytes]):
@@ -44,7 +53,7 @@ class FileBackend(Backend[bytes]):
     """
 
     capabilities = Capabilities(
-        shared=True, persistent=True, isolated=True, bounded=True, blocking="writes", clock="boot"
+        shared=True, persistent=True, isolated=True, bounded=True, waits=True, blocking="writes", clock="boot"
     )
 
     def __init__(self, store: Store, policy: EvictionPolicy, request: BackendRequest) -> None:
@@ -57,11 +66,7 @@ class FileBackend(Backend[bytes]):
 
     def get(self, key: str) -> bytes | None:
         """One record; counts as a use."""
-        stored = stored_key(key)
-        data = self._open_store().get(stored)
-        if data is not None and (opened := self._store._opened) is not None:
-            opened.marks.use(stored)
-        return data
+        return self._open_store().get(stored_key(key))
 
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """All from one moment."""
@@ -98,27 +103,43 @@ class FileBackend(Backend[bytes]):
         def work(transaction: Any, opened: Opened, gone: Gone) -> dict[str, bytes]:
             heads: dict[str, bytes] = {}
             for key in keys:
-                head = self._tables.remove(transaction, opened, stored_key(key), Cause.DELETED, gone, whole=key)
+                stored = stored_key(key)
+                head = self._tables.remove(transaction, opened, stored, Cause.DELETED, gone, whole=key)
                 if head is not None:
                     heads[key] = head
+                    opened.leases.replaced(stored)
             return heads
 
-        return self._write(work)
+        def otherwise(transaction: Any, opened: Opened) -> dict[str, bytes]:
+            found = {key: transaction.get(stored_key(key), db=opened.entries) for key in keys}
+            heads = {key: bytes(head_of(record)) for key, record in found.items() if record is not None}
+            opened.strike(map(stored_key, heads))
+            return heads
+
+        return self._remove(work, len(keys), otherwise)
 
     def swap(
         self, key: str, field: Field, expected: Version | None, new: bytes | None, header_only: bool = False
     ) -> bool:
         """Nobody else writes between the comparison and the end of the transaction."""
         stored = stored_key(key)
+        lease = lease_of(new)
+        size = len(new or b"")
+        if header_only:  # the value is written again
+            size = len(self._open_store().get(stored) or b"")
 
         def work(transaction: Any, opened: Opened, gone: Gone) -> bool:
-            found = transaction.get(stored, db=opened.entries)
-            old = None if found is None else bytes(found)
+            old = _bytes(transaction.get(stored, db=opened.entries))
             if not matches(old, field, expected):
                 return False
             if new is None:
                 self._tables.remove(transaction, opened, stored, Cause.DELETED, gone, whole=key)
+                opened.leases.replaced(stored)
             else:
+                if lease is not None and lease != lease_of(old):
+                    opened.leases.plant(stored, lease)  # before anybody can see it in the record
+                elif lease is None:
+                    opened.leases.replaced(stored)
                 data = replace_header(old, new) if header_only and old is not None else new
                 before = len(gone)
                 self._tables.put(transaction, opened, stored, key, data, gone)
@@ -126,7 +147,29 @@ class FileBackend(Backend[bytes]):
                     del gone[before:]
             return True
 
-        return self._write(work, None if new is None else len(new))
+        def otherwise(transaction: Any, opened: Opened) -> bool:
+            matched = matches(_bytes(transaction.get(stored, db=opened.entries)), field, expected)
+            if matched:
+                opened.strike((stored,))
+            return matched
+
+        return self._remove(work, 1, otherwise) if new is None else self._write(work, size)
+
+    def wait(self, key: str, lease: bytes, timeout: float) -> None:
+        """Look every few milliseconds."""
+        deadline = time.monotonic() + timeout
+        stored, store = stored_key(key), self._open_store()
+        pause = _FIRST_PAUSE
+        while lease_of(store.get(stored)) == lease and self.leader_alive(lease):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def leader_alive(self, lease: bytes) -> bool:
+        """By the lock that its process holds as long as it lives."""
+        return self._open_store().using(lambda opened: opened.leases.alive(lease))
 
     def scan(self, prefix: str, cursor: str | None, limit: int) -> ScanPage[bytes]:
         """Pages in the order of stored keys; the cursor is the last key of the page before."""
@@ -155,9 +198,11 @@ class FileBackend(Backend[bytes]):
 
     def clear(self, prefix: str) -> int:
         """Many in each transaction; all at once without a prefix."""
-        if not prefix:
-            return self._write(self._drop_all)
         removed = 0
+        if not prefix:
+            removed = self._remove(self._drop_all, _CHUNK, self._strike_all)
+            self._store.forget_leases()
+            return removed
         cursor = None
         while True:
             page = self.scan(prefix, cursor, _CHUNK)
@@ -170,10 +215,17 @@ class FileBackend(Backend[bytes]):
                 ]
                 return len(every) - every.count(None)
 
+            def otherwise(transaction: Any, opened: Opened, keys: Iterable[str] = tuple(keys)) -> int:
+                stored = [stored_key(key) for key in keys]
+                found = [key for key in stored if transaction.get(key, db=opened.entries) is not None]
+                opened.strike(found)
+                return len(found)
+
             if keys:
-                removed += self._write(work)
+                removed += self._remove(work, len(keys), otherwise)
             cursor = page.cursor
             if cursor is None:
+                self._store.forget_leases()
                 return removed
 
     def purge(self, limit: int) -> Purged:
@@ -192,9 +244,14 @@ class FileBackend(Backend[bytes]):
             return Purged(0, False)  # nobody was kept from writing
 
         def work(transaction: Any, opened: Opened, gone: Gone) -> tuple[int, bool]:
-            return self._tables.purge(transaction, opened, limit, gone)
+            return self._tables.purge(transaction, opened, _CHUNK, gone)
 
-        return Purged(*self._write(work))
+        removed, more = 0, True
+        for _ in range(0, limit, _CHUNK):
+            if more:
+                count, more = self._remove(work, _CHUNK)
+                removed += count
+        return Purged(removed, more)
 
     def usage(self) -> Usage:
         """From what LMDB counts anyway."""
@@ -202,7 +259,7 @@ class FileBackend(Backend[bytes]):
 
         def work(transaction: Any, opened: Opened) -> tuple[int, int]:
             entries = self._tables.entries(transaction, opened)
-            return entries, self._store.used_pages(transaction, opened) * PAGE
+            return entries, used_pages(transaction, opened) * PAGE
 
         entries, size = self._open_store().read(work)
         return Usage(entries, size, limits.max_entries, limits.max_bytes)
@@ -220,54 +277,82 @@ class FileBackend(Backend[bytes]):
 
     def _shared_clock(self) -> float:
         """Epoch seconds that go on with the boot clock, from where all processes of the store agree that it began."""
-        opened = self._store._opened or self._store.opened()
-        return opened.control.anchor + _boot.since_boot()
+        anchor = self._store.anchor
+        return (self._store.opened().anchor if anchor is None else anchor) + _boot.since_boot()
 
     def _put(self, records: Mapping[str, bytes], size: int) -> None:
         def work(transaction: Any, opened: Opened, gone: Gone) -> None:
             for key, record in records.items():
-                self._tables.put(transaction, opened, stored_key(key), key, record, gone)
+                stored = stored_key(key)
+                self._tables.put(transaction, opened, stored, key, record, gone)
+                opened.leases.replaced(stored)
 
         self._write(work, size)
 
-    def _write(self, work: Callable[[Any, Opened, Gone], T], size: int | None = None) -> T:
+    def _write(self, work: Callable[[Any, Opened, Gone], T], size: int) -> T:
         """Run ``work`` in a transaction; count and report what has gone when the gate is open again.
 
         Args:
             work: Called with transaction, store and a list for what has gone.
-            size: Bytes to make room for; None for what only removes.
+            size: Bytes to make room for.
         """
+        return self._change(work, size, True, None)
+
+    def _remove(
+        self,
+        work: Callable[[Any, Opened, Gone], T],
+        keys: int,
+        otherwise: Callable[[Any, Opened], T] | None = None,
+    ) -> T:
+        """The same for what only removes, up to so many ``keys``; see `Store.write` for ``otherwise``."""
+        return self._change(work, keys * _PAGES_OF_ONE * PAGE, False, otherwise)
+
+    def _change(
+        self,
+        work: Callable[[Any, Opened, Gone], T],
+        size: int,
+        may_evict: bool,
+        otherwise: Callable[[Any, Opened], T] | None,
+    ) -> T:
         store, tables = self._open_store(), self._tables
         gone: Gone = []
+        over: Gone = []
         evicted: Gone = []
 
         def once(transaction: Any, opened: Opened) -> T:
             gone.clear()
-            tables.begin(opened)
+            tables.begin()
             return work(transaction, opened, gone)
 
-        def evict(transaction: Any, opened: Opened, count: int) -> int:
-            tables.begin(opened)
-            return tables.evict(transaction, opened, count, evicted)
+        def room(transaction: Any, opened: Opened, count: int) -> int:
+            over.clear()
+            tables.begin()
+            return tables.evict(transaction, opened, count, over)
+
+        def committed() -> None:
+            self._recorder.evictions.add(tables.evictions)
+            self._recorder.expirations.add(tables.expirations)
+            tables.begin()
+            evicted.extend(over)
+            over.clear()
 
         try:
-            result = store.write(once, self._committed, size or 0, None if size is None else evict)
+            result = store.write(once, committed, size, room if may_evict else None, otherwise)
         finally:
             self._report(evicted)
         self._report(gone)
         return result
 
-    def _committed(self) -> None:
-        self._tables.commit()
-        if self._tables.evictions:
-            self._recorder.evictions.add(self._tables.evictions)
-        if self._tables.expirations:
-            self._recorder.expirations.add(self._tables.expirations)
-        self._tables.evictions = self._tables.expirations = 0
-
     def _report(self, gone: Gone) -> None:
         if gone and self._emit is not None:
             self._emit(gone)
+
+    @staticmethod
+    def _strike_all(transaction: Any, opened: Opened) -> int:
+        with transaction.cursor(opened.entries) as rows:
+            found = [bytes(key) for key in rows.iternext(values=False) if key[0] != 0]
+        opened.strike(found)
+        return len(found)
 
     def _drop_all(self, transaction: Any, opened: Opened, gone: Gone) -> int:
         """Empty all tables, and put the cache's own records back."""
@@ -285,6 +370,7 @@ class FileBackend(Backend[bytes]):
                 there = rows.next()
         for table in (opened.entries, opened.places, opened.order, opened.expiry, opened.policy):
             transaction.drop(table, delete=False)
+        sign(transaction, opened, self._store.policy)
         opened.control.reset_counts()
         for key, whole, record in own:
             self._tables.put(transaction, opened, key, whole, record, [])
@@ -293,6 +379,12 @@ class FileBackend(Backend[bytes]):
     @staticmethod
     def _whole(transaction: Any, opened: Opened, stored: bytes) -> str:
         if not is_cut(stored):
-            return stored.decode()
+            return text_of(stored)
         row = transaction.get(stored, db=opened.places)
-        return "" if row is None else whole_key(row).decode()
+        if row is None:
+            raise Damaged("an entry has no place")
+        return text_of(whole_key(row))
+
+
+def _bytes(found: Any) -> bytes | None:
+    return None if found is None else bytes(found)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
 
 from codomyrmex.cache.errors import CacheConfigError
 
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What the system says when there is no room."""
+READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
+"""What it says when this process may only read."""
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+"""No link is followed, no child gets it, and a pipe that was planted blocks nobody."""
 
 
 def prepare(path: str) -> None:
@@ -18,9 +25,7 @@ def prepare(path: str) -> None:
         CacheConfigError: It is a link or no directory, belongs to somebody else, or others may write to it.
         OSError: It can't be made.
     """
-    with suppress(FileExistsError):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        os.mkdir(path, 0o700)
+    _make(path)
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode):
         raise CacheConfigError(f"{path} is no directory{' but a link' if stat.S_ISLNK(found.st_mode) else ''}")
@@ -30,6 +35,18 @@ def prepare(path: str) -> None:
         raise CacheConfigError(f"others may write to {path}, and so put anything into the cache: chmod go-w it")
     for name in os.listdir(path):
         check_file(os.path.join(path, name))
+
+
+def _make(path: str) -> None:
+    """Make the directory and those above it, each for its owner only, whatever the umask lets through."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        _make(os.path.dirname(path))
+        with suppress(FileExistsError):
+            os.mkdir(path, 0o700)
 
 
 def check_file(path: str) -> None:
@@ -52,7 +69,7 @@ def open_file(path: str, size: int) -> int:
     Raises:
         OSError: It can't be made.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _SAFE, 0o600)
     try:
         if os.fstat(descriptor).st_size < size:
             allocate(descriptor, 0, size)
@@ -60,6 +77,15 @@ def open_file(path: str, size: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def read_file(path: str) -> int:
+    """A descriptor to read a file with.
+
+    Raises:
+        OSError: It can't be opened.
+    """
+    return os.open(path, os.O_RDONLY | _SAFE)
 
 
 def allocate(descriptor: int, start: int, end: int) -> None:

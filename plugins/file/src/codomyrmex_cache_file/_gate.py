@@ -8,8 +8,12 @@ from __future__ import annotations
 import fcntl
 import threading
 import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from codomyrmex.cache.errors import CacheConnectionError
+
+T = TypeVar("T")
 
 _FIRST_PAUSE = 0.00005
 _LONGEST_PAUSE = 0.002
@@ -25,47 +29,54 @@ class Gate:
 
     def __init__(self, path: str, timeout: float) -> None:
         self._path = path
-        self._timeout = timeout
-        self._lock = threading.Lock()
-        self._owner = 0
+        self._timeout = min(timeout, threading.TIMEOUT_MAX)
+        # Knows its owner by itself: a signal handler may raise between any two steps of the code that takes it.
+        self._lock: Any = threading.RLock()
 
-    def acquire(self, descriptor: int) -> None:
-        """Take the lock of the file behind ``descriptor``.
+    def mine(self) -> bool:
+        """Whether this thread holds it."""
+        return bool(self._lock._is_owned())
+
+    def held(self, descriptor: int, work: Callable[[], T], *, shared: bool = False) -> T:
+        """``work()`` while this thread holds the lock of the file behind ``descriptor``.
+
+        Args:
+            descriptor: Of the file.
+            work: What is to be done.
+            shared: Keep out only those who don't share it.
 
         Raises:
             CacheConnectionError: It was not free in time, or this thread has it already.
         """
-        me = threading.get_ident()
-        if self._owner == me:
+        if self.mine():
             # A finalizer that uses the cache may run in the middle of any call.
             raise CacheConnectionError(f"{self._path}: this thread is in the middle of a write already")
-        if not self._lock.acquire(timeout=min(self._timeout, threading.TIMEOUT_MAX)):
-            raise self._late()
+        deadline = time.monotonic() + self._timeout
         try:
-            self._wait(descriptor)
-        except BaseException:
-            self._lock.release()
-            raise
-        self._owner = me
+            try:
+                if not self._lock.acquire(timeout=self._timeout):
+                    raise self._late()
+                self._wait(descriptor, fcntl.LOCK_NB | (fcntl.LOCK_SH if shared else fcntl.LOCK_EX), deadline)
+                return work()
+            finally:
+                self._leave(descriptor)
+        finally:  # the handler may have raised on the way into the other one
+            self._leave(descriptor)
 
-    def release(self, descriptor: int) -> None:
-        """Give it back."""
-        self._owner = 0
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        finally:
-            self._lock.release()
+    def _leave(self, descriptor: int) -> None:
+        if self.mine():
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            finally:
+                self._lock.release()
 
-    def _wait(self, descriptor: int) -> None:
-        deadline = None
+    def _wait(self, descriptor: int, operation: int, deadline: float) -> None:
         pause = _FIRST_PAUSE
         while True:
             try:
-                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return fcntl.flock(descriptor, operation)
             except BlockingIOError:
-                now = time.monotonic()
-                deadline = deadline or now + self._timeout
-                if now >= deadline:
+                if time.monotonic() >= deadline:
                     raise self._late() from None
                 time.sleep(pause)
                 pause = min(pause * 1.5, _LONGEST_PAUSE)

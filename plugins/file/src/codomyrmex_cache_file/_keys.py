@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
+from ._errors import Damaged
+
 LONGEST = 511
 _DIGEST = 32
 _HEAD = LONGEST - 1 - _DIGEST
@@ -20,6 +22,14 @@ def stored_key(key: str) -> bytes:
 def is_cut(stored: bytes) -> bool:
     """Whether a key in LMDB is not the whole of the user's."""
     return len(stored) == LONGEST and stored[_HEAD : _HEAD + 1] == _MARK
+
+
+def text_of(data: bytes) -> str:
+    """The user's key from its UTF-8."""
+    try:
+        return bytes(data).decode()
+    except UnicodeDecodeError as error:
+        raise Damaged("a key is no text") from error
 
 
 def first_under(prefix: str) -> bytes:

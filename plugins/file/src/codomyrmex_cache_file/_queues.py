@@ -11,6 +11,7 @@ from typing import Any
 from codomyrmex.cache.errors import CacheFullError
 from codomyrmex.cache.eviction import SKIP, Evict, EvictionPolicy, Ghost, Move
 
+from ._errors import Damaged
 from ._opened import Opened
 from ._rows import NO_QUEUE, Place, bits_to_rank, queue_start, rank_to_bits
 from ._view import Candidate, PolicyView
@@ -34,14 +35,17 @@ class Queues:
         self._asks_admit = type(policy).admit is not EvictionPolicy.admit
         self._asks_where = type(policy).choose is not EvictionPolicy.choose
         self._hands: dict[int, bytes] = {}
-        self._changes: list[tuple[int, int, int]] = []
         self._skipped = 0
         self._moves = 0
         self._view = PolicyView(policy, max_entries)
 
     def is_ghost(self, queue: int) -> bool:
         """Whether what stands there is only remembered."""
-        return queue != NO_QUEUE and self._specs[queue].ghosts is not None
+        if queue == NO_QUEUE:
+            return False
+        if queue >= len(self._specs):
+            raise Damaged("an entry stands in a queue that there is not")
+        return self._specs[queue].ghosts is not None
 
     def entries_in(self, transaction: Any, opened: Opened) -> int:
         """How many entries there are in all queues."""
@@ -61,37 +65,22 @@ class Queues:
 
     def leave(self, transaction: Any, opened: Opened, place: Place) -> None:
         """An entry goes."""
-        transaction.delete(place.order_key, db=opened.order)
-        self.count(opened, place.queue, -1, -place.size)
-
-    def count(self, opened: Opened, queue: int, entries: int, size: int) -> None:
-        """Count, so that it can be undone."""
-        opened.control.count(queue, entries, size)
-        self._changes.append((queue, entries, size))
-
-    def undo(self, opened: Opened) -> None:
-        """The transaction was not committed."""
-        while self._changes:
-            queue, entries, size = self._changes.pop()
-            opened.control.count(queue, -entries, -size)
-
-    def done(self) -> None:
-        """The transaction was committed."""
-        self._changes.clear()
+        self._delete(transaction, opened, place)
+        opened.control.count(place.queue, -1, -place.size)
 
     def recall(self, transaction: Any, opened: Opened, key: bytes, place: Place) -> Ghost:
         """What is remembered of ``key``, which is forgotten."""
         entered = opened.control.counts(place.queue)[1]
-        transaction.delete(place.order_key, db=opened.order)
+        self._delete(transaction, opened, place)
         transaction.delete(key, db=opened.places)
-        self.count(opened, place.queue, -1, 0)
+        opened.control.count(place.queue, -1, 0)
         return Ghost(self._specs[place.queue].name, max(0, entered - place.at))
 
     def remember(self, transaction: Any, opened: Opened, key: bytes, queue: str) -> None:
         """Leave a ghost of ``key``, and forget the oldest if there are too many."""
         index = self._index[queue]
         # What counts bytes elsewhere counts here how many have ever entered.
-        self.count(opened, index, 1, 1)
+        opened.control.count(index, 1, 1)
         entered = opened.control.counts(index)[1]
         place = Place(index, entered, opened.control.number(), float("inf"), 0)
         transaction.put(place.order_key, key, db=opened.order)
@@ -104,7 +93,7 @@ class Queues:
                 row, oldest = bytes(cursor.key()), bytes(cursor.value())
             transaction.delete(row, db=opened.order)
             transaction.delete(oldest, db=opened.places)
-            self.count(opened, index, -1, 0)
+            opened.control.count(index, -1, 0)
 
     def victim(self, transaction: Any, opened: Opened) -> tuple[bytes, str | None] | None:
         """The next entry that the policy gives up, and where it is to be remembered; None if it refuses."""
@@ -142,10 +131,11 @@ class Queues:
     ) -> tuple[bytes, str | None] | None:
         place_row = transaction.get(key, db=opened.places)
         stored = transaction.get(key, db=opened.entries)
-        if place_row is None or stored is None:  # can't be, but a row that leads nowhere must not stop the eviction
-            transaction.delete(row, db=opened.order)
-            return None
+        if place_row is None or stored is None:
+            raise Damaged("a queue holds a key that has no entry")
         place = Place.unpack(place_row)
+        if place.order_key != row:
+            raise Damaged("an entry is not where its place says")
         spec = self._specs[index]
         ranked = spec.order == "rank"
         cost = float(memoryview(stored)[_COST].cast("f")[0]) if len(stored) >= _COST.stop else 0.0
@@ -170,12 +160,17 @@ class Queues:
             return None
         return key, verdict.ghost if isinstance(verdict, Evict) else None
 
+    @staticmethod
+    def _delete(transaction: Any, opened: Opened, place: Place) -> None:
+        if not transaction.delete(place.order_key, db=opened.order):
+            raise Damaged("an entry is not where its place says")
+
     def _enter(self, transaction: Any, opened: Opened, key: bytes, place: Place, move: Move) -> Place:
         index = self._index[move.queue]
         at = rank_to_bits(move.rank) if self._specs[index].order == "rank" else opened.control.number()
         entered = place._replace(queue=index, at=at)
         transaction.put(entered.order_key, key, db=opened.order)
-        self.count(opened, index, 1, place.size)
+        opened.control.count(index, 1, place.size)
         return entered
 
     def _chosen(self, transaction: Any, opened: Opened) -> int | None:

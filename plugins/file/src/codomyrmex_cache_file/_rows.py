@@ -14,11 +14,13 @@ import math
 import struct
 from typing import Final, NamedTuple
 
+from ._errors import Damaged
+
 NO_QUEUE: Final = 255
 """For records that no policy sees: pending ones, and the cache's own."""
 _PLACE = struct.Struct("<BQQdQ")
 _ORDER = struct.Struct(">BQQ")
-_EXPIRY = struct.Struct(">dQ")
+_EXPIRY = struct.Struct(">QQ")
 _DOUBLE = struct.Struct(">d")
 _SIGN = 1 << 63
 
@@ -35,7 +37,10 @@ class Place(NamedTuple):
     @classmethod
     def unpack(cls, row: bytes) -> Place:
         """From a row of `places`."""
-        return cls(*_PLACE.unpack_from(row))
+        try:
+            return cls(*_PLACE.unpack_from(row))
+        except struct.error as error:
+            raise Damaged("an entry's place is cut") from error
 
     def pack(self, key: bytes = b"") -> bytes:
         """As a row of `places`, with the whole ``key`` if the stored one is cut."""
@@ -49,7 +54,7 @@ class Place(NamedTuple):
     @property
     def expiry_key(self) -> bytes:
         """Its key in `expiry`."""
-        return _EXPIRY.pack(self.end, self.number)
+        return _EXPIRY.pack(rank_to_bits(self.end), self.number)
 
     @property
     def ends(self) -> bool:
@@ -64,7 +69,9 @@ def whole_key(row: bytes) -> bytes:
 
 def end_of(expiry_key: bytes) -> float:
     """The end that a key of `expiry` stands for."""
-    return float(_DOUBLE.unpack_from(expiry_key)[0])
+    if len(expiry_key) != _EXPIRY.size:
+        raise Damaged("a row of the ends is cut")
+    return bits_to_rank(_EXPIRY.unpack(expiry_key)[0])
 
 
 def queue_start(queue: int) -> bytes:

@@ -5,7 +5,8 @@ Reads take no lock but note themselves in a list, so that nothing is unmapped be
 
 from __future__ import annotations
 
-import errno
+import atexit
+import logging
 import os
 import threading
 import time
@@ -19,21 +20,26 @@ import lmdb
 from codomyrmex.cache.errors import CacheConfigError, CacheConnectionError, CacheError, CacheFullError
 from codomyrmex.cache.eviction import EvictionPolicy
 
+from ._control import CLEAN
+from ._errors import DAMAGED, OUTDATED, Damaged, NoRoom, is_full, translated
 from ._gate import Gate
-from ._opened import _LOST, PAGE, Opened
+from ._leases import lease_of
+from ._opened import Opened
 from ._options import FileOptions
+from ._room import Evict, Room, Roomy, Work
 
 T = TypeVar("T")
-Work = Callable[[Any, Opened], T]
-Evict = Callable[[Any, Opened, int], int]
+
+
+class Replaced(Exception):
+    """The directory holds another store now, or none."""
+
 
 _IDLE = 2.0
 """Seconds without a write after which the store is brought to the disk."""
-_PATH_PAGES = 24
-"""Pages that a transaction may need beside those for its values: the ways to the places where it writes."""
-_BATCH = 16
-_MOST_ROUNDS = 10
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_MOST_OPENINGS = 5
+_AGAIN = (*DAMAGED, *OUTDATED, NoRoom, Roomy, Replaced)
+"""What another opening may mend."""
 
 
 class Store:
@@ -43,6 +49,9 @@ class Store:
         path: The directory.
         options: Limits, durability and the longest wait.
         policy: What to evict.
+
+    Attributes:
+        anchor: Epoch seconds at which this boot began, as all processes of the store have it; None until it is open.
     """
 
     _open_stores: ClassVar[dict[str, Store]] = {}
@@ -52,12 +61,15 @@ class Store:
         self.path = path
         self.options = options
         self.policy = policy
-        self._users = 0
+        self.anchor: float | None = None
+        self._caches = 0
         self._closed = False
         self._gate = Gate(path, options.timeout)
         self._opening = threading.RLock()
-        self._readers: list[None] = []
+        self._careful = False
         self._opened: Opened | None = None
+        self._retired: list[Opened] = []
+        self._suspended: Opened | None = None
         _stores.add(self)
 
     @classmethod
@@ -70,20 +82,49 @@ class Store:
                 store = cls._open_stores[path] = cls(path, options, policy)
             elif store.options != options or type(store.policy) is not type(policy):
                 raise CacheConfigError(f"{path} is open in this process with other options")
-            store._users += 1
+            store._caches += 1
             return store
 
     def release(self) -> None:
         """Close the store if nobody else uses it."""
         with self._registry:
-            self._users -= 1
-            if self._users:
+            self._caches -= 1
+            if self._caches:
                 return
             self._open_stores.pop(self.path, None)
         with suppress(CacheError):
             self.settle(idle=0.0)
         self._closed = True
-        self._drop()
+        self._drop(self._opened)
+
+    def get(self, key: bytes) -> bytes | None:
+        """The record of one key, by the shortest way; counts as a use."""
+        opened = self._opened
+        if opened is not None and opened.writable:
+            users = opened.users
+            try:
+                users.append(None)
+                if opened is self._opened:
+                    with opened.env.begin(opened.entries) as transaction:
+                        found: bytes | None = transaction.get(key)
+                    if found is not None:
+                        opened.marks.use(key)
+                    return found
+            except _AGAIN:
+                pass
+            except (lmdb.Error, OSError) as error:
+                raise translated(self.path, error) from error
+            finally:
+                users.pop()
+
+        def work(transaction: Any, opened: Opened) -> bytes | None:
+            found = transaction.get(key, db=opened.entries)
+            if found is None:
+                return None
+            opened.marks.use(key)
+            return bytes(found)
+
+        return self.read(work)
 
     def read(self, work: Work[T]) -> T:
         """``work`` in a transaction that sees one moment.
@@ -91,100 +132,97 @@ class Store:
         Raises:
             CacheConnectionError: The store can't be read.
         """
-        for attempt in (True, False):
-            self._readers.append(None)
-            try:
-                opened = self._opened or self._open()
-                with opened.env.begin(buffers=True) as transaction:
-                    return work(transaction, opened)
-            except _LOST as error:
-                damage: Exception = error
-            except (lmdb.Error, OSError) as error:
-                raise self._translated(error) from error
-            finally:
-                self._readers.pop()
-            self._heal(damage, again=attempt)
-        raise AssertionError
+        return self.using(lambda opened: opened.read(work))
 
-    def get(self, key: bytes) -> bytes | None:
-        """The record of one key, by the shortest way."""
-        readers = self._readers
-        readers.append(None)
-        try:
-            opened = self._opened or self._open()
-            with opened.env.begin(opened.entries) as transaction:
-                return transaction.get(key)  # type: ignore[no-any-return]
-        except _LOST:
-            pass
-        except (lmdb.Error, OSError) as error:
-            raise self._translated(error) from error
-        finally:
-            readers.pop()
-        return self.read(lambda transaction, opened: _bytes(transaction.get(key, db=opened.entries)))
-
-    def write(self, work: Work[T], committed: Callable[[], None], size: int = 0, evict: Evict | None = None) -> T:
+    def write(
+        self,
+        work: Work[T],
+        committed: Callable[[], None],
+        size: int,
+        evict: Evict | None = None,
+        otherwise: Work[T] | None = None,
+    ) -> T:
         """``work`` in a write transaction, under the gate; it may be called again if it runs out of room.
 
         Args:
             work: Writes.
             committed: Called after every transaction, before anybody else may write.
-            size: Bytes of the values that it stores.
+            size: Bytes that it writes.
             evict: Makes room for them, by so many entries; None for what only removes, and may use the last reserve.
+            otherwise: For a removal that must not fail: what it does if there is no room, in a transaction that only
+                reads.
 
         Raises:
             CacheFullError: There is no room.
             CacheConnectionError: The store can't be written, or the gate did not open in time.
         """
-        try:
-            return self._write(work, committed, size, evict)
-        except _LOST as error:
-            damage = error
-        self._heal(damage, again=True)
-        try:
-            return self._write(work, committed, size, evict)
-        except _LOST as error:
-            raise self._translated(error) from error
 
-    def _write(self, work: Work[T], committed: Callable[[], None], size: int, evict: Evict | None) -> T:
-        opened = self._enter()
-        try:
-            if evict is not None:
-                self._make_room(opened, size, evict, committed)
-            result = self._attempt(opened, work, evict, committed)
-            if self.options.durability == "disk":
-                opened.sync()
-            opened.control.wrote()
-            return result
-        except _LOST:
-            raise
-        except (lmdb.Error, OSError) as error:
-            raise self._translated(error) from error
-        finally:
-            self._gate.release(opened.descriptor)
+        def write(opened: Opened) -> T:
+            if not opened.writable:
+                raise CacheConnectionError(f"{self.path} may only be read")
+            if not opened.current:
+                raise Replaced(f"{self.path} was replaced again and again")
+            return self._write(opened, work, committed, size, evict, otherwise)
+
+        return self.using(lambda opened: self._gate.held(opened.descriptor, lambda: write(opened)))
+
+    def using(self, work: Callable[[Opened], T]) -> T:
+        """``work`` on the store, which is open and stays so; opened again in another way or anew where that may help.
+
+        Raises:
+            CacheError: Whatever went wrong.
+        """
+        openings = 0
+        while True:
+            opened = self.opened()
+            users = opened.users
+            try:
+                users.append(None)
+                if opened is not self._opened:
+                    continue
+                return work(opened)
+            except _AGAIN as error:
+                problem = error
+            except (lmdb.Error, OSError) as error:
+                raise translated(self.path, error) from error
+            finally:
+                users.pop()
+            openings += 1
+            self._mend(opened, problem, last=openings == _MOST_OPENINGS)
 
     def settle(self, idle: float = _IDLE) -> None:
         """Bring the store to the disk and mark it clean, if nobody has written for ``idle`` seconds."""
         opened = self._opened
-        if opened is None or not opened.control.dirty or opened.control.idle < idle:
+        if opened is None or not opened.writable or opened.control.state == CLEAN or opened.control.idle < idle:
             return
+
+        def mark() -> None:
+            if opened.current and opened.control.state != CLEAN and opened.control.idle >= idle:
+                opened.mark_clean()
+
+        users = opened.users
         try:
-            if not opened.current:
-                return
-            opened.sync()  # most of it, while others may write
-            self._gate.acquire(opened.descriptor)
-            try:
-                if opened.control.dirty and opened.control.idle >= idle:
-                    opened.mark_clean()
-            finally:
-                self._gate.release(opened.descriptor)
+            users.append(None)
+            if opened is self._opened and opened.current:
+                opened.sync()  # most of it, while others may write
+                self._gate.held(opened.descriptor, mark)
         except (lmdb.Error, OSError) as error:
-            raise self._translated(error) from error
+            raise translated(self.path, error) from error
+        finally:
+            users.pop()
 
     def check(self) -> None:
-        """Notice if the directory has been replaced or deleted: what is there now is opened when next needed."""
+        """Now and then: see whether the store that is open is still the one that is there, and may still be written."""
         opened = self._opened
-        if opened is not None and not opened.current:
-            self._drop()
+        if opened is not None:
+            if not opened.current or (not opened.writable and os.access(self.path, os.W_OK)):
+                self._drop(opened)
+            else:
+                self.forget_leases()
+
+    def forget_leases(self) -> None:
+        """Let go of the leases of this process that are in no record any more."""
+        self.using(lambda opened: opened.leases.forget(lambda key: lease_of(self.get(key))))
 
     def opened(self) -> Opened:
         """The store, open.
@@ -192,167 +230,161 @@ class Store:
         Raises:
             CacheConnectionError: It can't be opened.
         """
+        opened = self._opened
+        if opened is not None:
+            return opened
         try:
-            return self._opened or self._open()
-        except (lmdb.Error, OSError) as error:
-            raise self._translated(error) from error
+            return self._open()
+        except CacheFullError as error:
+            raise CacheConnectionError(f"{self.path}: it can't be begun: {error.message}") from error
+        except (lmdb.Error, OSError, Damaged) as error:
+            if is_full(error):
+                raise CacheConnectionError(f"{self.path}: it can't be begun: there is no room on the disk") from error
+            raise translated(self.path, error) from error
 
-    def used_pages(self, transaction: Any, opened: Opened) -> int:
-        """Pages that hold something, but not those that only list free ones."""
-        used = 4
-        for table in (opened.entries, opened.places, opened.order, opened.expiry, opened.policy):
-            stat = transaction.stat(table)
-            used += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
-        return used
-
-    def _enter(self) -> Opened:
-        """Open the gate of the store that is there now."""
-        while True:
-            opened = self.opened()
-            self._gate.acquire(opened.descriptor)
-            try:
-                if opened.current and opened is self._opened:
-                    if not opened.control.dirty:
-                        opened.control.mark_dirty()
-                    return opened
-            except BaseException as error:
-                self._gate.release(opened.descriptor)
-                if isinstance(error, OSError):
-                    raise self._translated(error) from error
+    def _write(
+        self,
+        opened: Opened,
+        work: Work[T],
+        committed: Callable[[], None],
+        size: int,
+        evict: Evict | None,
+        otherwise: Work[T] | None,
+    ) -> T:
+        opened.begin_writing()
+        room = Room(opened, self.path, committed)
+        try:
+            room.make(size, evict)
+            result = room.attempt(work, size, evict)
+        except CacheFullError:
+            if otherwise is None:
                 raise
-            self._gate.release(opened.descriptor)
-            self._drop()
-
-    def _attempt(self, opened: Opened, work: Work[T], evict: Evict | None, committed: Callable[[], None]) -> T:
-        for round_ in range(_MOST_ROUNDS):
-            try:
-                with opened.env.begin(write=True, buffers=True) as transaction:
-                    result = work(transaction, opened)
-            except lmdb.MapFullError:
-                # Free pages may be too few, or too scattered for a large value; those that have just become free
-                # can be used by the transaction after next.
-                opened.env.reader_check()
-                if evict is not None:
-                    self._evict(opened, evict, _BATCH << round_, committed)
-                with opened.env.begin(write=True) as transaction:
-                    transaction.put(b"round", b"%d" % round_, db=opened.policy)
-            else:
-                committed()
-                return result
-        raise self._full()
-
-    def _make_room(self, opened: Opened, size: int, evict: Evict, committed: Callable[[], None]) -> None:
-        needed = size // PAGE + _PATH_PAGES
-        reserve = max(_PATH_PAGES, opened.pages // 64)
-        wanted = opened.env.info()["last_pgno"] + needed + reserve
-        if wanted <= opened.allocated:
-            return
-        ahead = min(opened.pages, wanted + wanted // 8)
-        if opened.allocate(ahead) or opened.allocate(wanted):
-            return
-        if needed + 2 * reserve > opened.pages:
-            raise self._full()
-        opened.env.reader_check()
-        while True:
-            with opened.env.begin() as transaction:
-                used = self.used_pages(transaction, opened)
-            # Those that list free pages are not counted: one for some five hundred.
-            last = opened.env.info()["last_pgno"]
-            free = opened.allocated - used - (last // 500 + 2)
-            if free >= needed + reserve:
-                return
-            if not self._evict(opened, evict, _BATCH, committed):
-                raise self._full()
-
-    def _evict(self, opened: Opened, evict: Evict, count: int, committed: Callable[[], None]) -> int:
-        with opened.env.begin(write=True, buffers=True) as transaction:
-            evicted = evict(transaction, opened, count)
-        committed()
-        return evicted
+            with opened.env.begin(buffers=True) as transaction:
+                result = otherwise(transaction, opened)
+        opened.control.wrote()
+        return result
 
     def _open(self) -> Opened:
         with self._opening:
             if self._closed:
-                raise CacheConnectionError(f"{self.path} is closed", backend="file_based")
+                raise CacheConnectionError(f"{self.path} is closed")
+            if self._opened is None and self._suspended is not None:
+                if self._suspended.env is None:
+                    self._suspended.open_env()
+                self._opened, self._suspended = self._suspended, None
             if self._opened is None:
-                self._opened = Opened(self.path, self.options, self.policy, self._gate)
+                self._bury(0.0)
+                try:
+                    opened = Opened(self.path, self.options, self.policy, self._gate, careful=self._careful)
+                except NoRoom:
+                    self._careful = True
+                    opened = Opened(self.path, self.options, self.policy, self._gate, careful=True)
+                self.anchor = opened.anchor
+                self._opened = opened
             return self._opened
 
-    def _drop(self) -> None:
-        """Close what is open, once nobody reads it any more."""
-        with self._opening:
-            opened, self._opened = self._opened, None
-            if opened is None:
-                return
-            deadline = time.monotonic() + self.options.timeout
-            while self._readers and time.monotonic() < deadline:
-                time.sleep(0.0001)
-            opened.close()
+    def _mend(self, opened: Opened, problem: Exception, *, last: bool) -> None:
+        """Close a store so that it is opened again, in another way or anew."""
+        damaged = isinstance(problem, DAMAGED)
+        if last or (damaged and not opened.writable):
+            raise translated(self.path, problem) from problem
 
-    def _heal(self, error: Exception, *, again: bool) -> None:
-        """Set a store aside that LMDB finds damaged; the next use begins anew."""
-        opened = self._opened
-        if not again or opened is None:
-            raise self._translated(error) from error
-        self._gate.acquire(opened.descriptor)
-        try:
+        def set_aside() -> None:
             if opened.current:
-                opened.set_aside(str(error))
-        except OSError as problem:
-            raise self._translated(problem) from problem
-        finally:
-            self._gate.release(opened.descriptor)
-        self._drop()
+                opened.set_aside(str(problem))
 
-    def _full(self) -> CacheFullError:
-        return CacheFullError(f"{self.path}: the store is full and nothing may be evicted", backend="file_based")
+        if damaged:
+            try:
+                self._gate.held(opened.descriptor, set_aside)
+            except OSError as error:
+                raise translated(self.path, error) from error
+        self._careful = isinstance(problem, NoRoom) or (self._careful and not isinstance(problem, Roomy))
+        self._drop(opened)
 
-    def _translated(self, error: Exception) -> CacheError:
-        """The one place where foreign errors become the cache's."""
-        if isinstance(error, OSError):
-            if error.errno in _FULL:
-                return CacheFullError(f"{self.path}: there is no room on the disk", backend="file_based")
-            return CacheConnectionError(f"{self.path}: {error.strerror}", backend="file_based")
-        if isinstance(error, lmdb.MapFullError):
-            return self._full()
-        return CacheConnectionError(f"{self.path}: {error}", backend="file_based")
+    def _drop(self, opened: Opened | None) -> None:
+        """Close ``opened`` if it is what is open, once nobody uses it any more."""
+        with self._opening:
+            if opened is not None and opened is self._opened:
+                self._opened = None
+                self._retired.append(opened)
+            if self._closed and self._suspended is not None:
+                self._retired.append(self._suspended)
+                self._suspended = None
+            self._bury(self.options.timeout)
 
-    # A child has the memory of its parent, but none of its threads and locks.
+    def _bury(self, patience: float) -> None:
+        for opened in list(self._retired):
+            self._await_users(opened, patience)
+            if not opened.users:
+                self._retired.remove(opened)
+                opened.close()
+
+    @staticmethod
+    def _await_users(opened: Opened, patience: float) -> None:
+        deadline = time.monotonic() + patience
+        while opened.users and time.monotonic() < deadline:
+            time.sleep(0.0001)
+
+    # A child has the memory of its parent, but none of its threads; and closing LMDB's environment in the child would
+    # take the parent's readers out of the list that they share. So the parent closes it before, and opens it again.
 
     def _before_fork(self) -> None:
         self._opening.acquire()
-        self._gate._lock.acquire()
+        opened, self._opened = self._opened, None
+        self._suspended = opened or self._suspended
+        if opened is not None:
+            self._await_users(opened, 2 * self.options.timeout)
+            if not opened.users:
+                opened.close_env()
 
     def _after_fork_in_parent(self) -> None:
-        self._gate._lock.release()
-        self._opening.release()
+        try:
+            if self._suspended is not None:
+                self._open()
+        except Exception as error:  # tried again at the next use
+            logging.getLogger("codomyrmex.cache").debug("%s is not open after a fork: %s", self.path, error)
+        finally:
+            self._opening.release()
 
     def _after_fork_in_child(self) -> None:
         self._gate = Gate(self.path, self.options.timeout)
         self._opening = threading.RLock()
-        self._readers = []
-        opened, self._opened = self._opened, None
-        if opened is not None:
+        opened, self._suspended = self._suspended, None
+        if opened is not None and opened.env is None:
             opened.close()
-
-
-def _bytes(found: Any) -> bytes | None:
-    return None if found is None else bytes(found)
+        elif opened is not None:  # somebody was in the middle of a call: closing it would be the parent's loss
+            _abandoned.append(opened)
 
 
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()
+_forking: list[Store] = []
+_abandoned: list[Opened] = []
 
 
-def _each(method: str) -> Callable[[], None]:
-    def call() -> None:
-        for store in list(_stores):
-            getattr(store, method)()
+def _before_fork() -> None:
+    stores = sorted(_stores, key=lambda store: store.path)
+    for store in stores:
+        store._before_fork()
+    _forking[:] = stores
 
-    return call
+
+def _after_fork(method: Callable[[Store], None]) -> None:
+    stores = list(_forking)
+    _forking.clear()
+    for store in stores:
+        method(store)
 
 
+def _at_exit() -> None:
+    # A program that ends without closing its caches leaves them in good order all the same.
+    for store in list(_stores):
+        with suppress(CacheError):
+            store.settle(idle=0.0)
+
+
+atexit.register(_at_exit)
 os.register_at_fork(
-    before=_each("_before_fork"),
-    after_in_parent=_each("_after_fork_in_parent"),
-    after_in_child=_each("_after_fork_in_child"),
+    before=_before_fork,
+    after_in_parent=lambda: _after_fork(Store._after_fork_in_parent),
+    after_in_child=lambda: _after_fork(Store._after_fork_in_child),
 )

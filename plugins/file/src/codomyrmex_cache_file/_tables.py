@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 from codomyrmex.cache.backend import head_of, kept_until_of
 from codomyrmex.cache.eviction import Cause, EvictionPolicy
 
-from ._keys import is_cut
+from ._errors import Damaged
+from ._keys import is_cut, text_of
 from ._opened import Opened
 from ._queues import Queues
 from ._rows import NO_QUEUE, Place, end_of, whole_key
@@ -17,6 +18,7 @@ from ._rows import NO_QUEUE, Place, end_of, whole_key
 _PENDING = 1
 _PURGE_ON_WRITE = 64
 """Expired entries that are removed before one that is alive is evicted."""
+_EVICTED_BY_ONE = 8
 
 Gone: TypeAlias = "list[tuple[str, Cause, Any]]"
 """Key, cause and None of what has been removed."""
@@ -43,20 +45,15 @@ class Tables:
         self.evictions = 0
         self.expirations = 0
 
-    def begin(self, opened: Opened) -> None:
+    def begin(self) -> None:
         """Before a transaction, which may be one that is tried again."""
-        self._queues.undo(opened)
         self.evictions = self.expirations = 0
-
-    def commit(self) -> None:
-        """After it."""
-        self._queues.done()
 
     def put(self, transaction: Any, opened: Opened, key: bytes, whole: str, record: bytes, gone: Gone) -> None:
         """Store a record in place of what is there."""
         row = transaction.get(key, db=opened.places)
         plain = not (key[0] == 0 or is_pending(record))
-        end, size = kept_until_of(record), len(record)
+        end, size = _end(record), len(record)
         old = None if row is None else Place.unpack(row)
         ghost = None
         if old is not None and self._queues.is_ghost(old.queue):
@@ -69,7 +66,7 @@ class Tables:
                 if plain:
                     gone.append((whole, Cause.REPLACED, None))
                     opened.marks.use(key)
-                    self._queues.count(opened, old.queue, 0, size - old.size)
+                    opened.control.count(old.queue, 0, size - old.size)
                 else:
                     self._queues.leave(transaction, opened, old)
                     place = place._replace(queue=NO_QUEUE, at=0)
@@ -91,13 +88,13 @@ class Tables:
             return None
         head = bytes(head_of(stored))
         row = transaction.get(key, db=opened.places)
-        if row is not None:
+        if row is not None:  # what somebody else has put there has no place
             place = Place.unpack(row)
             if place.queue != NO_QUEUE:
-                gone.append((whole or (whole_key(row) or key).decode(), cause, None))
+                gone.append((whole or text_of(whole_key(row) or key), cause, None))
                 self._queues.leave(transaction, opened, place)
-            if place.ends:
-                transaction.delete(place.expiry_key, db=opened.expiry)
+            if place.ends and not transaction.delete(place.expiry_key, db=opened.expiry):
+                raise Damaged("an entry has no end")
             transaction.delete(key, db=opened.places)
         transaction.delete(key, db=opened.entries)
         return head
@@ -127,12 +124,12 @@ class Tables:
                     return removed, False
                 row, key = bytes(cursor.key()), bytes(cursor.value())
             stored = transaction.get(key, db=opened.entries)
-            end = None if stored is None else kept_until_of(stored)
+            end = None if stored is None else _end(stored)
             if end is not None and end <= now:
                 before = len(gone)
                 self.remove(transaction, opened, key, Cause.EXPIRED, gone)
                 removed += len(gone) - before
-            transaction.delete(row, db=opened.expiry)
+            transaction.delete(row, db=opened.expiry)  # also one that leads nowhere
             if end is not None and end > now:
                 self._put_right(transaction, opened, key, end)
         return removed, True
@@ -146,15 +143,16 @@ class Tables:
         if self._max_entries is None:
             return
         over = self._queues.entries_in(transaction, opened) + 1 - self._max_entries
-        if over > 0 and self.evict(transaction, opened, over, gone) < over:
+        # After the limit was lowered there are many; each write takes some of them, so that none becomes large.
+        if over > 0 and not self.evict(transaction, opened, min(over, _EVICTED_BY_ONE), gone):
             raise self._queues.refusal()
 
     def _moved(self, transaction: Any, opened: Opened, old: Place, end: float) -> Place:
         """The place with its new end; a later one is left to the day when the old one comes."""
         if end == old.end or (old.ends and end > old.end):
             return old
-        if old.ends:
-            transaction.delete(old.expiry_key, db=opened.expiry)
+        if old.ends and not transaction.delete(old.expiry_key, db=opened.expiry):
+            raise Damaged("an entry has no end")
         return old._replace(end=end)
 
     def _put_right(self, transaction: Any, opened: Opened, key: bytes, end: float) -> None:
@@ -165,3 +163,8 @@ class Tables:
         transaction.put(key, place.pack(whole), db=opened.places)
         if end != math.inf:
             transaction.put(place.expiry_key, key, db=opened.expiry)
+
+
+def _end(record: bytes) -> float:
+    end = kept_until_of(record)
+    return math.inf if math.isnan(end) else end  # what a damaged record says has no place in an order

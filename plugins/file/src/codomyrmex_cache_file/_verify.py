@@ -11,38 +11,44 @@ import itertools
 import mmap
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
+from ._errors import Damaged
+
 _META = struct.Struct("<IIQQ")
-_TREE = struct.Struct("<IHHQQQQQ")
+TREE = struct.Struct("<IHHQQQQQ")
 _TAIL = struct.Struct("<QQ")
-_PAGE = struct.Struct("<QHHHH")
-_NODE = struct.Struct("<HHHH")
-_NUMBER = struct.Struct("<Q")
+PAGE = struct.Struct("<QHHHH")
+NODE = struct.Struct("<HHHH")
+NUMBER = struct.Struct("<Q")
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
-_HEADER = 16
-_NONE = 2**64 - 1
+HEADER = 16
+NO_PAGE = 2**64 - 1
 _BRANCH, _LEAF, _OVERFLOW = 1, 2, 4
-_BIG, _SUBTREE = 1, 2
+_INTEGER_KEYS = 8
+_LONGEST_KEY = 511
+BIG, _SUBTREE = 1, 2
 _DEEPEST = 32
 _MOST_LISTED = 2**24
 """Bytes of a record of free pages that are looked at; other values are not looked at at all."""
 
 
-class Damaged(Exception):
-    """The file is not what LMDB would have written."""
-
-
-class _Tree(NamedTuple):
+class Tree(NamedTuple):
+    pad: int
+    flags: int
     depth: int
+    branch_pages: int
+    leaf_pages: int
+    large_pages: int
+    entries: int
     root: int
 
 
-class _Meta(NamedTuple):
+class Meta(NamedTuple):
     page_size: int
-    free: _Tree
-    main: _Tree
+    free: Tree
+    main: Tree
     last: int
     transaction: int
 
@@ -62,28 +68,36 @@ def verify(path: str, *, pages: bool) -> None:
         size = os.fstat(file.fileno()).st_size
         if size == 0:
             return  # LMDB begins anew
-        metas = [_meta(file.read(_HEADER + 152), 0)]
-        file.seek(metas[0].page_size)
-        metas.append(_meta(file.read(_HEADER + 152), metas[0].page_size))
-        newest = max(metas, key=lambda meta: meta.transaction)
-        if newest.last >= size // newest.page_size:
-            raise Damaged("the file is cut")
-        if pages:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            newest = read_meta(data)
+            if newest.last >= size // newest.page_size:
+                raise Damaged("the file is cut")
+            if pages:
                 _Walk(data, newest).run()
 
 
-def _meta(data: bytes, at: int) -> _Meta:
-    if len(data) < _HEADER + 152:
+def read_meta(data: mmap.mmap) -> Meta:
+    """What stands on the newer one of the two pages that LMDB begins with."""
+    first = _meta(data[: HEADER + 152], 0)
+    second = _meta(data[first.page_size : first.page_size + HEADER + 152], first.page_size)
+    # LMDB takes the page by the number of the transaction, not by what the page says.
+    numbers = first.transaction, second.transaction
+    if numbers != (0, 0) and (numbers[0] % 2 or not numbers[1] % 2 or abs(numbers[0] - numbers[1]) != 1):
+        raise Damaged("the first two pages don't belong together")
+    return first if numbers[0] >= numbers[1] else second
+
+
+def _meta(data: bytes, at: int) -> Meta:
+    if len(data) < HEADER + 152:
         raise Damaged("the file is cut")
-    magic, version, _, _ = _META.unpack_from(data, _HEADER)
-    free = _TREE.unpack_from(data, _HEADER + 24)
-    main = _TREE.unpack_from(data, _HEADER + 72)
-    last, transaction = _TAIL.unpack_from(data, _HEADER + 120)
-    page_size = free[0]
+    magic, version, _, _ = _META.unpack_from(data, HEADER)
+    free = Tree(*TREE.unpack_from(data, HEADER + 24))
+    main = Tree(*TREE.unpack_from(data, HEADER + 72))
+    last, transaction = _TAIL.unpack_from(data, HEADER + 120)
+    page_size = free.pad
     if (magic, version) != (_MAGIC, _VERSION) or page_size not in (4096, 8192, 16384, 32768, 65536):
         raise Damaged(f"no LMDB page at {at}")
-    return _Meta(page_size, _Tree(free[2], free[7]), _Tree(main[2], main[7]), last, transaction)
+    return Meta(page_size, free, main, last, transaction)
 
 
 class _Walk:
@@ -94,25 +108,33 @@ class _Walk:
         meta: Where it begins.
     """
 
-    def __init__(self, data: mmap.mmap, meta: _Meta) -> None:
+    def __init__(self, data: mmap.mmap, meta: Meta) -> None:
         self._data = data
         self._size = meta.page_size
         self._meta = meta
         self._seen = bytearray(meta.last + 1)
         self._seen[0] = self._seen[min(1, meta.last)] = 1
+        self._found = [0, 0, 0, 0]
+        """Branch pages, leaf pages, pages of large values and entries of the tree that is being walked."""
 
     def run(self) -> None:
         """Look at everything; raises `Damaged`."""
         free: list[bytes] = []
-        for key, node in self._leaves(self._meta.free):
-            if len(key) != _NUMBER.size:
+
+        def free_pages(key: bytes, node: int) -> None:
+            if len(key) != NUMBER.size or not 0 < NUMBER.unpack(key)[0] <= self._meta.transaction:
                 raise Damaged("a record of free pages has a wrong key")
             free.append(self._value(node))
-        for _, node in self._leaves(self._meta.main):
-            if _NODE.unpack_from(self._data, node)[2] & _SUBTREE:
-                tree = _TREE.unpack_from(self._value(node))
-                for _, inner in self._leaves(_Tree(tree[2], tree[7])):
-                    self._value(inner)
+
+        def table(_: bytes, node: int) -> None:
+            tree = self._value(node)
+            if NODE.unpack_from(self._data, node)[2] & _SUBTREE:
+                if len(tree) != TREE.size:
+                    raise Damaged("a table is cut")
+                self._walk(Tree(*TREE.unpack(tree)), 0, lambda _, node: self._skip(node))
+
+        self._walk(self._meta.free, _INTEGER_KEYS, free_pages)
+        self._walk(self._meta.main, 0, table)
         for pages in free:
             self._check_free(pages)
 
@@ -122,65 +144,89 @@ class _Walk:
             raise Damaged(f"page {number} is not where it can be, or is used twice")
         self._seen[number : number + count] = b"\1" * count
 
-    def _leaves(self, tree: _Tree) -> Iterator[tuple[bytes, int]]:
-        if tree.root == _NONE:
-            return
-        if not 1 <= tree.depth <= _DEEPEST:
-            raise Damaged("a tree of impossible depth")
-        yield from self._below(tree.root, tree.depth)
+    def _walk(self, tree: Tree, flags: int, leaf: Callable[[bytes, int], None]) -> None:
+        """Look at the pages of a tree, and call ``leaf`` with key and node of each entry."""
+        before, self._found = self._found, [0, 0, 0, 0]
+        if tree.flags != flags:
+            raise Damaged("a table of another kind")
+        if tree.root != NO_PAGE:
+            if not 1 <= tree.depth <= _DEEPEST:
+                raise Damaged("a tree of impossible depth")
+            self._below(tree.root, tree.depth, leaf)
+        elif tree.depth:
+            raise Damaged("a tree without a root")
+        if self._found != [tree.branch_pages, tree.leaf_pages, tree.large_pages, tree.entries]:
+            raise Damaged("a tree has not as many pages or entries as it says")
+        self._found = before
 
-    def _below(self, number: int, depth: int) -> Iterator[tuple[bytes, int]]:
+    def _below(self, number: int, depth: int, leaf: Callable[[bytes, int], None]) -> None:
         self._take(number)
+        data = self._data
         start = number * self._size
-        own, _, flags, lower, upper = _PAGE.unpack_from(self._data, start)
-        leaf = depth == 1
-        if own != number or flags & 0xF != (_LEAF if leaf else _BRANCH):
+        own, _, flags, lower, upper = PAGE.unpack_from(data, start)
+        last = depth == 1
+        if own != number or flags != (_LEAF if last else _BRANCH):
             raise Damaged(f"page {number} is not what its tree says")
-        if not _HEADER <= lower <= upper <= self._size or lower % 2:
+        if not HEADER <= lower <= upper <= self._size or lower % 2:
             raise Damaged(f"page {number} has impossible bounds")
-        before = b""
-        count = (lower - _HEADER) // 2
-        if count < (1 if leaf else 2):
+        count = (lower - HEADER) // 2
+        if count < (1 if last else 2):
             raise Damaged(f"page {number} is empty")
-        for index in range(count):
-            offset = int.from_bytes(self._data[start + _HEADER + 2 * index : start + _HEADER + 2 * index + 2], "little")
-            if not upper <= offset <= self._size - _NODE.size:
+        self._found[1 if last else 0] += 1
+        if last:
+            self._found[3] += count
+        before = b""
+        used = 0
+        for index, offset in enumerate(struct.unpack_from(f"<{count}H", data, start + HEADER)):
+            if not upper <= offset <= self._size - NODE.size or offset % 2:
                 raise Damaged(f"page {number} has an entry outside of it")
             node = start + offset
-            low, high, node_flags, length = _NODE.unpack_from(self._data, node)
-            key = self._data[node + _NODE.size : node + _NODE.size + length]
-            big = node_flags & _BIG
-            inline = 0 if not leaf else _NUMBER.size if big else low | high << 16
-            if offset + _NODE.size + length + inline > self._size:
+            low, high, node_flags, length = NODE.unpack_from(data, node)
+            key = data[node + NODE.size : node + NODE.size + length]
+            big = node_flags & BIG
+            inline = 0 if not last else NUMBER.size if big else low | high << 16
+            size = NODE.size + length + inline
+            used += size + size % 2
+            if offset + size > self._size:
                 raise Damaged(f"page {number} has an entry that ends outside of it")
-            if leaf:
-                yield key, node
+            if length > _LONGEST_KEY or (last and (not length or node_flags & ~(BIG | _SUBTREE))):
+                raise Damaged(f"page {number} has an entry of no kind")
+            if last:
+                leaf(key, node)
             else:
-                yield from self._below(low | high << 16 | node_flags << 32, depth - 1)
+                self._below(low | high << 16 | node_flags << 32, depth - 1, leaf)
             # Numbers of free pages are in another order than bytes; the first key of a branch is empty.
-            if index > (0 if leaf else 1) and length != _NUMBER.size and key <= before:
+            if index > (0 if last else 1) and length != NUMBER.size and key <= before:
                 raise Damaged(f"page {number} is out of order")
             before = key
+        if used > self._size - upper:
+            raise Damaged(f"page {number} has entries one over the other")
+
+    def _skip(self, node: int) -> None:
+        """Look at the pages of a value, if it has any of its own."""
+        if self._data[node + 4] & BIG:
+            self._value(node)
 
     def _value(self, node: int) -> bytes:
-        low, high, flags, length = _NODE.unpack_from(self._data, node)
+        low, high, flags, length = NODE.unpack_from(self._data, node)
         size = low | high << 16
-        at = node + _NODE.size + length
-        if not flags & _BIG:
+        at = node + NODE.size + length
+        if not flags & BIG:
             return self._data[at : at + size]
-        number = _NUMBER.unpack_from(self._data, at)[0]
-        count = (_HEADER + size + self._size - 1) // self._size
+        number = NUMBER.unpack_from(self._data, at)[0]
+        count = (HEADER + size + self._size - 1) // self._size
         self._take(number, count)
         start = number * self._size
         own, _, kind, pages = struct.unpack_from("<QHHI", self._data, start)
-        if own != number or kind & 0xF != _OVERFLOW or pages < count:
+        if own != number or kind != _OVERFLOW or pages < count:
             raise Damaged(f"page {number} is not the large value that it should be")
+        self._found[2] += pages
         if pages > count:
             self._take(number + count, pages - count)
-        return self._data[start + _HEADER : start + _HEADER + min(size, _MOST_LISTED)]
+        return self._data[start + HEADER : start + HEADER + min(size, _MOST_LISTED)]
 
     def _check_free(self, pages: bytes) -> None:
-        count = len(pages) // _NUMBER.size
+        count = len(pages) // NUMBER.size
         numbers = struct.unpack_from(f"<{count}Q", pages)
         if not numbers or numbers[0] > count - 1:
             raise Damaged("a record of free pages is cut")

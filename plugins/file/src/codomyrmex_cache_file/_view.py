@@ -8,6 +8,7 @@ from typing import Any
 
 from codomyrmex.cache.eviction import EvictionPolicy
 
+from ._errors import Damaged
 from ._opened import Opened
 
 _STATE = b"state"
@@ -47,7 +48,10 @@ class PolicyView:
         """See this store from now on, as another process may have left it."""
         self._opened = opened
         stored = transaction.get(_STATE, db=opened.policy)
-        self.state = {} if stored is None else json.loads(bytes(stored))
+        try:
+            self.state = {} if stored is None else json.loads(bytes(stored))
+        except ValueError as error:
+            raise Damaged("what the eviction policy has left cannot be read") from error
         self._before = dict(self.state)
 
     def keep_state(self, transaction: Any, opened: Opened) -> None:
