@@ -240,6 +240,7 @@ SCRIPT: list[Call] = [
     call("exists", "a"),
     call("exists", "z"),
     call("compact"),
+    call("inspect"),
     call("keys"),
     call("keys", "a"),
     call("explain", "b"),

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar, cast, overload
 
 from ._async_steps import Perform, arun, in_thread, inline, native
-from ._capabilities import Capabilities
+from ._capabilities import Capabilities, Finding
 from ._direct import direct_paths
 from ._driver import AnyAsyncBackend, AnyBackend, AsyncBackend
 from ._explain import Explanation
@@ -221,6 +221,11 @@ class AsyncCache(Generic[V]):
         self._store.check_open()
         given: int = await self._perform(self._driver.compact)
         return given
+
+    async def inspect(self) -> list[Finding]:
+        """See `Cache.inspect`."""
+        self._store.check_open()
+        return list(await self._perform(self._driver.inspect))
 
     def namespace(self, prefix: str) -> AsyncNamespacedCache[V]:
         """This cache's entries under ``prefix``; see `AsyncNamespacedCache`."""

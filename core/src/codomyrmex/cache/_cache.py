@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast, overload
 
-from ._capabilities import Capabilities
+from ._capabilities import Capabilities, Finding
 from ._direct import direct_paths
 from ._driver import AnyBackend
 from ._explain import Explanation
@@ -254,6 +254,11 @@ class Cache(Generic[V]):
         """Let the backend give back space that its store no longer needs; how many bytes. Others may wait meanwhile."""
         self._store.check_open()
         return self._driver.compact()
+
+    def inspect(self) -> list[Finding]:
+        """What the backend finds worth telling a person about its store."""
+        self._store.check_open()
+        return list(self._driver.inspect())
 
     def namespace(self, prefix: str) -> NamespacedCache[V]:
         """This cache's entries under ``prefix``; see `NamespacedCache`."""

@@ -19,7 +19,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 from zlib import crc32
 
 from . import _defaults
-from ._capabilities import Capabilities, Purged, ScanPage, Usage
+from ._capabilities import Capabilities, Finding, Purged, ScanPage, Usage
 from ._clocks import Clock
 from ._record import Field, Record, Version
 from ._stats import Counter
@@ -172,6 +172,13 @@ class Backend(_Described, ABC, Generic[S]):
         """
         return 0
 
+    def inspect(self) -> Sequence[Finding]:
+        """What a person should know of the store: where it is, what it lacks, what was left behind; changes nothing.
+
+        What would keep the store from working may be raised in place of a finding.
+        """
+        return ()
+
     def wait(self, key: str, lease: bytes, timeout: float) -> None:
         """Return when ``lease`` may be gone from ``key``'s record, or after ``timeout`` seconds; earlier is allowed."""
         return run(_defaults.wait(timeout))
@@ -241,6 +248,10 @@ class AsyncBackend(_Described, ABC, Generic[S]):
     async def compact(self) -> int:
         """See `Backend.compact`."""
         return 0
+
+    async def inspect(self) -> Sequence[Finding]:
+        """See `Backend.inspect`."""
+        return ()
 
     async def wait(self, key: str, lease: bytes, timeout: float) -> None:
         """See `Backend.wait`."""

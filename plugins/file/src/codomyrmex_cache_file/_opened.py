@@ -23,7 +23,7 @@ import lmdb
 from codomyrmex.cache.errors import CacheConnectionError
 from codomyrmex.cache.eviction import EvictionPolicy
 
-from . import _boot, _census, _control, _folder
+from . import _boot, _census, _compact, _control, _folder
 from ._control import CLEAN, DIRTY, ORDERED, Control
 from ._errors import DAMAGED, Damaged, NoRoom
 from ._gate import Gate
@@ -122,7 +122,7 @@ class Opened:
     def current(self) -> bool:
         """Whether the store is still the one that was opened: nobody has replaced or deleted it."""
         try:
-            return self._identity == self._identities()
+            return self._identity == self._identities() and not self.control.compacting
         except OSError:
             return False
 
@@ -235,6 +235,8 @@ class Opened:
     def _open_checked(self) -> None:
         alone = self._take_part()
         try:
+            if self.writable and self.control.compacting:
+                _compact.finish(self)
             sound = self._check(alone)
             self._open(alone)
             _census.carry_over(self, self._policy, alone=alone)
