@@ -8,6 +8,7 @@ import secrets
 from dataclasses import dataclass
 
 from codomyrmex.cache import AsyncCache, CacheError, CacheManager, CacheStats
+from codomyrmex.cache.backend import Finding
 
 from ._access import AnyCache, Settle, view
 
@@ -31,6 +32,7 @@ class Check:
         ok: Whether it works.
         ping_seconds: How long the backend took to answer; None if it didn't.
         detail: What is wrong and what to do about it, or a remark on a cache that works.
+        findings: What the backend itself says of its store.
     """
 
     cache: str
@@ -38,6 +40,7 @@ class Check:
     ok: bool
     ping_seconds: float | None = None
     detail: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
 def check(manager: CacheManager, name: str, *, label: str | None = None) -> Check:
@@ -49,10 +52,12 @@ def check(manager: CacheManager, name: str, *, label: str | None = None) -> Chec
         label: What to call it in the result, if not by its name.
     """
     backend = ping = None
+    findings: tuple[Finding, ...] = ()
     try:
         with asyncio.Runner() as runner:
             cache, settle = view(manager, name, runner)
             try:
+                findings = tuple(settle(cache.inspect()))  # first: the next step opens the store, and may mend it
                 backend = settle(cache.explain(_own_key())).backend
                 ping = settle(cache.ping())
                 remark = _use(cache, settle, backend)
@@ -63,8 +68,18 @@ def check(manager: CacheManager, name: str, *, label: str | None = None) -> Chec
         known = isinstance(error, (CacheError, Fault))
         detail = str(error) if known else f"{type(error).__name__}: {error}, which is a fault of the plugin"
         backend = backend or getattr(error, "backend", None)
-        return Check(cache=label or name, backend=backend, ok=False, ping_seconds=ping, detail=detail)
-    return Check(cache=label or name, backend=backend, ok=True, ping_seconds=ping, detail=remark)
+        return Check(
+            cache=label or name, backend=backend, ok=False, ping_seconds=ping, detail=detail, findings=findings
+        )
+    problems = "; ".join(finding.text for finding in findings if finding.level == "problem")
+    return Check(
+        cache=label or name,
+        backend=backend,
+        ok=not problems,
+        ping_seconds=ping,
+        detail=problems or remark,
+        findings=findings,
+    )
 
 
 def _use(cache: AnyCache, settle: Settle, backend: str) -> str:

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias, cast
 
 from ._errors import CommandError
 
@@ -17,7 +17,7 @@ STDIN = "-"
 
 def is_json(value: Any) -> bool:
     """Whether ``value`` would come back from JSON the same: a tuple, a set or a NaN would not."""
-    kind: type = type(value)
+    kind = type(cast(object, value))
     if kind is list:
         return all(map(is_json, value))
     if kind is dict:

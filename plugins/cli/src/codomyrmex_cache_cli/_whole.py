@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from codomyrmex.cache import AsyncCache, CacheError, CacheManager
 
@@ -151,7 +151,7 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return "for ever" if value == math.inf else f"{value:.1f} s"
-    kind: type = type(value)
+    kind = type(cast(object, value))
     if kind is tuple:
         return ", ".join(map(shown_text, value)) or NONE
     return shown_text(str(value))
