@@ -13,6 +13,7 @@ from codomyrmex.cache.backend import (
     BackendRequest,
     Capabilities,
     Field,
+    Finding,
     Purged,
     ScanPage,
     Usage,
@@ -27,6 +28,7 @@ from codomyrmex.cache.eviction import Cause, EvictionPolicy
 from . import _boot
 from ._census import sign
 from ._errors import Damaged
+from ._inspect import inspect
 from ._keys import first_under, is_cut, stored_key, text_of
 from ._leases import lease_of
 from ._opened import PAGE, Opened
@@ -260,6 +262,14 @@ class FileBackend(Backend[bytes]):
                 count, more = self._remove(work, _CHUNK)
                 removed += count
         return Purged(removed, more)
+
+    def compact(self) -> int:
+        """Copy what is in use into a smaller file; others who write wait meanwhile."""
+        return self._open_store().compact()
+
+    def inspect(self) -> list[Finding]:
+        """Its directory, as it is before it is opened."""
+        return inspect(self._open_store())
 
     def usage(self) -> Usage:
         """From what LMDB counts anyway."""

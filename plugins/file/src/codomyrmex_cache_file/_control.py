@@ -10,6 +10,7 @@
         80     8  last number given to an entry
         88     8  seconds since boot of the last write
         96     8  number of the transaction that last changed the counts
+       104     8  1 while a smaller file takes the place of the data file: see `_compact`
        256   512  entries and bytes of each queue
       2048   512  what they were before that transaction
 
@@ -36,6 +37,7 @@ ORDERED = 2
 _MAGIC = b"cmxfile\1"
 _BOOT = slice(16, 56)
 _STATE, _ANCHOR, _FILE_SIZE, _FILE_TIME, _NUMBER, _LAST_WRITE, _CHANGING, _COUNTS = 1, 7, 8, 9, 10, 11, 12, 32
+_COMPACTING = 13
 _LENGTH = QUEUES * 16
 _SAVED = 2048
 
@@ -112,6 +114,18 @@ class Control:
         """After the data file has been synced."""
         self.words[_FILE_SIZE], self.words[_FILE_TIME] = data.st_size, data.st_mtime_ns
         self.mark(CLEAN)
+
+    @property
+    def compacting(self) -> bool:
+        """Whether the data file is about to be replaced by a smaller one, or its replacement was interrupted."""
+        return bool(self.words[_COMPACTING])
+
+    def mark_compacting(self, on: bool) -> None:
+        """Durably, before the data file is touched; or that it has been replaced."""
+        if not on:  # the new file counts its transactions from one again
+            self.words[_CHANGING] = 0
+        self.words[_COMPACTING] = on
+        self._sync()
 
     def wrote(self) -> None:
         """Note the time of a write."""

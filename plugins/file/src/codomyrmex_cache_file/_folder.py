@@ -26,6 +26,15 @@ def prepare(path: str) -> None:
         OSError: It can't be made.
     """
     _make(path)
+    check(path)
+
+
+def check(path: str) -> None:
+    """Check that it is a directory into which nobody else can put anything.
+
+    Raises:
+        CacheConfigError: It is not.
+    """
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode):
         raise CacheConfigError(f"{path} is no directory{' but a link' if stat.S_ISLNK(found.st_mode) else ''}")

@@ -23,7 +23,7 @@ import lmdb
 from codomyrmex.cache.errors import CacheConnectionError
 from codomyrmex.cache.eviction import EvictionPolicy
 
-from . import _boot, _census, _control, _folder
+from . import _boot, _census, _compact, _control, _folder
 from ._control import CLEAN, DIRTY, ORDERED, Control
 from ._errors import DAMAGED, Damaged, NoRoom
 from ._gate import Gate
@@ -125,7 +125,7 @@ class Opened:
             found = os.stat(self._data)
         except OSError:
             return False
-        return (found.st_dev, found.st_ino) == self._identity
+        return (found.st_dev, found.st_ino) == self._identity and not self.control.compacting
 
     @property
     def complete(self) -> bool:
@@ -241,6 +241,8 @@ class Opened:
     def _open_checked(self) -> None:
         alone = self._take_part()
         try:
+            if self.writable and self.control.compacting:
+                _compact.finish(self)
             sound = self._check(alone)
             self._open(alone)
             _census.carry_over(self, self._policy, alone=alone)

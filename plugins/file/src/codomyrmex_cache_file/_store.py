@@ -20,6 +20,7 @@ import lmdb
 from codomyrmex.cache.errors import CacheConfigError, CacheConnectionError, CacheError, CacheFullError
 from codomyrmex.cache.eviction import EvictionPolicy
 
+from ._compact import compact
 from ._control import CLEAN
 from ._errors import DAMAGED, OUTDATED, Damaged, NoRoom, is_full, translated
 from ._gate import Gate
@@ -223,6 +224,26 @@ class Store:
             raise translated(self.path, error) from error
         finally:
             users.pop()
+
+    def compact(self) -> int:
+        """Give back the disk space of free pages; how many bytes.
+
+        Raises:
+            CacheFullError: There is no room for a copy.
+            CacheConnectionError: The store can't be written, or the gate did not open in time.
+        """
+
+        def work(opened: Opened) -> int:
+            if not opened.writable:
+                raise CacheConnectionError(f"{self.path} may only be read")
+            if not opened.current:
+                raise Replaced(f"{self.path} was replaced again and again")
+            return compact(opened)
+
+        try:
+            return self.using(lambda opened: self._gate.held(opened.descriptor, lambda: work(opened)))
+        finally:
+            self.check()
 
     def check(self) -> None:
         """Now and then: see whether the store that is open is still the one that is there, and may still be written."""
