@@ -162,9 +162,7 @@ def sizes(rounds: int) -> Iterator[str]:
         for name, rows in results.items():
             cells: list[str] = []
             for row in ROWS:
-                ratio = statistics.median(
-                    peer / own for own, peer in zip(rows[row], results[PEER][row], strict=True)
-                )
+                ratio = statistics.median(peer / own for own, peer in zip(rows[row], results[PEER][row], strict=True))
                 cells.append(f"{statistics.median(rows[row]) * 1e6:,.1f} µs, {ratio:.1f}×")
             yield f"| {size} | {name} | " + " | ".join(cells) + " |"
 
