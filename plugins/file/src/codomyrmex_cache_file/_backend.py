@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from isal import isal_zlib
 
@@ -26,16 +26,14 @@ from codomyrmex.cache.errors import CacheConnectionError
 from codomyrmex.cache.eviction import Cause, EvictionPolicy
 
 from . import _boot
-from ._census import sign
-from ._errors import Damaged
 from ._inspect import inspect
-from ._keys import first_under, is_cut, stored_key, text_of
+from ._keys import first_under, stored_key
 from ._leases import lease_of
 from ._opened import PAGE, Opened
 from ._room import used_pages
-from ._rows import end_of, whole_key
+from ._rows import end_of
 from ._store import Store
-from ._tables import Gone, Tables, is_pending
+from ._tables import Gone, Tables, strike_all, whole_of
 
 T = TypeVar("T")
 
@@ -60,7 +58,8 @@ class FileBackend(Backend[bytes]):
         shared=True, persistent=True, isolated=True, bounded=True, waits=True, blocking="writes", clock="boot"
     )
 
-    crc32 = staticmethod(isal_zlib.crc32)
+    # The types that come with isal leave out those of its arguments.
+    crc32 = staticmethod(cast("Any", isal_zlib).crc32)
 
     def __init__(self, store: Store, policy: EvictionPolicy, request: BackendRequest) -> None:
         self._store = store
@@ -196,7 +195,7 @@ class FileBackend(Backend[bytes]):
                     stored = bytes(rows.key())
                     if prefix and not stored.startswith(start):
                         break
-                    key = self._whole(transaction, opened, stored)
+                    key = whole_of(transaction, opened, stored)
                     if key.startswith(prefix):
                         heads[key] = bytes(head_of(rows.value()))
                         if len(heads) == limit:
@@ -210,7 +209,11 @@ class FileBackend(Backend[bytes]):
         """Many in each transaction; all at once without a prefix."""
         removed = 0
         if not prefix:
-            removed = self._remove(self._drop_all, _CHUNK, self._strike_all)
+
+            def all_work(transaction: Any, opened: Opened, gone: Gone) -> int:
+                return self._tables.clear(transaction, opened, None if self._emit is None else gone)
+
+            removed = self._remove(all_work, _CHUNK, strike_all)
             self._store.forget_leases()
             return removed
         cursor = None
@@ -364,44 +367,6 @@ class FileBackend(Backend[bytes]):
     def _report(self, gone: Gone) -> None:
         if gone and self._emit is not None:
             self._emit(gone)
-
-    @staticmethod
-    def _strike_all(transaction: Any, opened: Opened) -> int:
-        with transaction.cursor(opened.entries) as rows:
-            found = [bytes(key) for key in rows.iternext(values=False) if key[0] != 0]
-        opened.strike(found)
-        return len(found)
-
-    def _drop_all(self, transaction: Any, opened: Opened, gone: Gone) -> int:
-        """Empty all tables, and put the cache's own records back."""
-        own: list[tuple[bytes, str, bytes]] = []
-        with transaction.cursor(opened.entries) as rows:
-            there = rows.first()
-            while there and rows.key()[0] == 0:
-                key = bytes(rows.key())
-                own.append((key, self._whole(transaction, opened, key), bytes(rows.value())))
-                there = rows.next()
-            count: int = transaction.stat(opened.entries)["entries"] - len(own)
-            while there and self._emit is not None:
-                if not is_pending(rows.value()):
-                    gone.append((self._whole(transaction, opened, bytes(rows.key())), Cause.CLEARED, None))
-                there = rows.next()
-        for table in (opened.entries, opened.places, opened.order, opened.expiry, opened.policy):
-            transaction.drop(table, delete=False)
-        sign(transaction, opened, self._store.policy)
-        opened.control.reset_counts()
-        for key, whole, record in own:
-            self._tables.put(transaction, opened, key, whole, record, [])
-        return count
-
-    @staticmethod
-    def _whole(transaction: Any, opened: Opened, stored: bytes) -> str:
-        if not is_cut(stored):
-            return text_of(stored)
-        row = transaction.get(stored, db=opened.places)
-        if row is None:
-            raise Damaged("an entry has no place")
-        return text_of(whole_key(row))
 
 
 def _bytes(found: Any) -> bytes | None:

@@ -5,12 +5,10 @@ Reads take no lock but note themselves in a list, so that nothing is unmapped be
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
@@ -20,6 +18,7 @@ import lmdb
 from codomyrmex.cache.errors import CacheConfigError, CacheConnectionError, CacheError, CacheFullError
 from codomyrmex.cache.eviction import EvictionPolicy
 
+from . import _forks
 from ._compact import compact
 from ._control import CLEAN
 from ._errors import DAMAGED, OUTDATED, Damaged, NoRoom, is_full, translated
@@ -73,7 +72,7 @@ class Store:
         self._opened: Opened | None = None
         self._retired: list[Opened] = []
         self._suspended: Opened | None = None
-        _stores.add(self)
+        _forks.watch(self)
 
     @classmethod
     def at(cls, path: str, options: FileOptions, policy: EvictionPolicy) -> Store:
@@ -360,10 +359,8 @@ class Store:
         while opened.users and time.monotonic() < deadline:
             time.sleep(0.0001)
 
-    # A child has the memory of its parent, but none of its threads; and closing LMDB's environment in the child would
-    # take the parent's readers out of the list that they share. So the parent closes it before, and opens it again.
-
-    def _before_fork(self) -> None:
+    def before_fork(self) -> None:
+        """See `_forks.py`."""
         self._opening.acquire()
         opened, self._opened = self._opened, None
         self._suspended = opened or self._suspended
@@ -372,7 +369,8 @@ class Store:
             if not opened.users:
                 opened.close_env()
 
-    def _after_fork_in_parent(self) -> None:
+    def after_fork_in_parent(self) -> None:
+        """See `_forks.py`."""
         try:
             if self._suspended is not None:
                 self._open()
@@ -381,7 +379,8 @@ class Store:
         finally:
             self._opening.release()
 
-    def _after_fork_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
+        """See `_forks.py`."""
         self._gate = Gate(self.path, self.options.timeout)
         self._opening = threading.RLock()
         opened, self._suspended = self._suspended, None
@@ -395,35 +394,5 @@ def _copy(_: bytes, record: Any) -> bytes:
     return bytes(record)
 
 
-_stores: weakref.WeakSet[Store] = weakref.WeakSet()
-_forking: list[Store] = []
 _abandoned: list[Opened] = []
-
-
-def _before_fork() -> None:
-    stores = sorted(_stores, key=lambda store: store.path)
-    for store in stores:
-        store._before_fork()
-    _forking[:] = stores
-
-
-def _after_fork(method: Callable[[Store], None]) -> None:
-    stores = list(_forking)
-    _forking.clear()
-    for store in stores:
-        method(store)
-
-
-def _at_exit() -> None:
-    # A program that ends without closing its caches leaves them in good order all the same.
-    for store in list(_stores):
-        with suppress(CacheError):
-            store.settle(idle=0.0)
-
-
-atexit.register(_at_exit)
-os.register_at_fork(
-    before=_before_fork,
-    after_in_parent=lambda: _after_fork(Store._after_fork_in_parent),
-    after_in_child=lambda: _after_fork(Store._after_fork_in_child),
-)
+"""Stores of the parent that a child can't close."""

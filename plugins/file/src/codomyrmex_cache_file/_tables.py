@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from codomyrmex.cache.backend import head_of, kept_until_of
 from codomyrmex.cache.eviction import Cause, EvictionPolicy
 
+from ._census import sign
 from ._errors import Damaged
 from ._keys import is_cut, text_of
 from ._opened import Opened
@@ -29,6 +30,24 @@ def is_pending(record: bytes) -> bool:
     return len(record) > 1 and bool(record[1] & _PENDING)
 
 
+def whole_of(transaction: Any, opened: Opened, stored: bytes) -> str:
+    """The user's key of a stored one."""
+    if not is_cut(stored):
+        return text_of(stored)
+    row = transaction.get(stored, db=opened.places)
+    if row is None:
+        raise Damaged("an entry has no place")
+    return text_of(whole_key(row))
+
+
+def strike_all(transaction: Any, opened: Opened) -> int:
+    """What `Tables.clear` does if there is no room for a transaction."""
+    with transaction.cursor(opened.entries) as rows:
+        found = [bytes(key) for key in rows.iternext(values=False) if key[0] != 0]
+    opened.strike(found)
+    return len(found)
+
+
 class Tables:
     """Everything that changes the tables, inside of a write transaction that the caller brings.
 
@@ -39,6 +58,7 @@ class Tables:
     """
 
     def __init__(self, policy: EvictionPolicy, max_entries: int | None, now: Callable[[], float]) -> None:
+        self._policy = policy
         self._queues = Queues(policy, max_entries)
         self._max_entries = max_entries
         self._now = now
@@ -133,6 +153,34 @@ class Tables:
             if end is not None and end > now:
                 self._put_right(transaction, opened, key, end)
         return removed, True
+
+    def clear(self, transaction: Any, opened: Opened, gone: Gone | None) -> int:
+        """Empty all tables at once, and put the cache's own records back; how many there were.
+
+        Args:
+            transaction: To write in.
+            opened: The store.
+            gone: For what has been removed; None if nobody wants to know.
+        """
+        own: list[tuple[bytes, str, bytes]] = []
+        with transaction.cursor(opened.entries) as rows:
+            there = rows.first()
+            while there and rows.key()[0] == 0:
+                key = bytes(rows.key())
+                own.append((key, whole_of(transaction, opened, key), bytes(rows.value())))
+                there = rows.next()
+            count: int = transaction.stat(opened.entries)["entries"] - len(own)
+            while there and gone is not None:
+                if not is_pending(rows.value()):
+                    gone.append((whole_of(transaction, opened, bytes(rows.key())), Cause.CLEARED, None))
+                there = rows.next()
+        for table in (opened.entries, opened.places, opened.order, opened.expiry, opened.policy):
+            transaction.drop(table, delete=False)
+        sign(transaction, opened, self._policy)
+        opened.control.reset_counts()
+        for key, whole, record in own:
+            self.put(transaction, opened, key, whole, record, [])
+        return count
 
     def entries(self, transaction: Any, opened: Opened) -> int:
         """How many entries there are, without what no policy sees."""
