@@ -139,6 +139,7 @@ def kill_writers(path: Path, kills: int) -> Histories:
             histories.add(writer.kill())
         assert cache.get("survivor") == kills - 1
         histories.check(cache)
+        cache.set("survivor", kills)  # whoever writes next puts the counts right that the last victims have left
         check_file(cache._driver)
     with cache_at(path, max_bytes="1GiB") as cache:
         histories.check(cache)
@@ -438,6 +439,8 @@ def test_replaced_under_busy_threads(tmp_path: Path) -> None:
         check_file(cache._driver)
 
 
+# In a finalizer that happens to run, an exception comes to nothing but this warning.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_signal_in_the_middle_of_a_write(tmp_path: Path) -> None:
     """A write that a signal handler breaks off leaves no lock behind, and the next calls are right."""
 
