@@ -19,7 +19,7 @@ each = pytest.mark.parametrize("distribution", ours(), ids=str)
 # Users and configurations choose by these names, so that dropping one is a decision and never an accident.
 PROMISED = {
     "codomyrmex.cache.backends": {"in_memory", "memory", "null"},
-    "codomyrmex.cache.serializers": {"json", "pickle"},
+    "codomyrmex.cache.serializers": {"json", "msgpack", "pickle", "zstd"},
     "codomyrmex.cache.eviction": {"fifo", "lru", "none", "sieve"},
     "console_scripts": {"codomyrmex-cache"},
     "pytest11": {"codomyrmex_cache"},

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from dict_driver import FailingDriver, managed
+from dict_driver import DictDriver, FailingDriver, managed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codomyrmex.cache import Cache, CacheError, CacheManager
+from codomyrmex.cache import Cache, CacheError, CacheManager, hookimpl
 from codomyrmex.cache._steps import run
+from codomyrmex.cache.serializers import PluginRequest, Serializer
 from codomyrmex.cache.testing import ManualClock
 
 
@@ -168,3 +170,78 @@ def test_namespaces(manager: CacheManager) -> None:
     assert "get" in vars(inside)
     inside.set("ä", 1, 5)
     assert 1 == inside.get("ä") == general.get("ns:ä")
+
+
+class Views(DictDriver):
+    """Hands out views of its memory."""
+
+    def read(self, key: str, use: Callable[[bytes, Any], Any], context: bytes) -> Any:
+        stored = self.get(key)
+        if stored is None:
+            return None
+        with memoryview(bytearray(stored)) as view:
+            return use(context, view)
+
+
+class Text(Serializer):
+    """Text alone, and what it was read from."""
+
+    views = True
+
+    def __init__(self) -> None:
+        self.read: list[type] = []
+
+    def dumps(self, value: Any, context: bytes) -> bytes:
+        return str(value).encode()
+
+    def loads(self, data: bytes | memoryview, context: bytes) -> Any:
+        self.read.append(type(data))
+        return str(data, "utf-8")
+
+
+class OnlyBytes(Text):
+    """The same of a serializer that takes no views."""
+
+    views = False
+
+
+@pytest.mark.parametrize("serializer", [Text(), OnlyBytes()], ids=["views", "bytes"])
+@pytest.mark.parametrize("size", [0, 10, 100_000])
+def test_views(serializer: Text, size: int) -> None:
+    """A view reaches only a serializer that takes views, and nothing of it is left behind."""
+
+    class Plugin:
+        @hookimpl
+        def create_serializer(self, request: PluginRequest) -> Serializer:
+            return serializer
+
+    serializer.read.clear()
+    with managed({"defaults": {"backend": "dict", "serializer": "text"}}, driver=Views) as manager:
+        manager.register(Plugin(), "text")
+        cache = manager.get_cache("app")
+        cache.set("key", "x" * size, 10)
+        assert "x" * size == cache.get("key")
+        cache.set("tagged", "x" * size, 10, tags=["tag"])
+        assert "x" * size == cache.get("tagged")
+    assert serializer.read == [memoryview if serializer.views else bytes, bytes]
+
+
+def test_a_checksum_of_the_driver(manager: CacheManager) -> None:
+    """A driver's own CRC-32 takes the place of zlib's for values, on both ways."""
+    counted: list[int] = []
+
+    class Counting(DictDriver):
+        @staticmethod
+        def crc32(data: bytes, start: int = 0) -> int:
+            counted.append(len(data))
+            return zlib.crc32(data, start)
+
+    with managed(driver=Counting) as manager:
+        short, general = both(manager)
+        for view in (short, general):
+            counted.clear()
+            view.set("key", "x" * 5000)
+            assert max(counted) >= 5000
+            counted.clear()
+            assert "x" * 5000 == view.get("key")
+            assert max(counted) >= 5000

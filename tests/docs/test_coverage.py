@@ -20,11 +20,16 @@ from codomyrmex.cache._lookup import Found
 from codomyrmex.cache.backend import Backend, BackendRequest, Capabilities
 from codomyrmex.cache.eviction import Cause, Entry, EvictionPolicy, View
 from codomyrmex_cache_memory import MemoryOptions
+from codomyrmex_cache_msgpack import MsgpackOptions
+from codomyrmex_cache_zstd import ZstdOptions
 
 DOCS = {page.path.stem: page for page in pages() if page.path.parent == ROOT / "docs"}
 WRITTEN = " ".join(page.path.read_text("utf-8") for name, page in DOCS.items() if name != "reference")
 CORE = ROOT / "core" / "src" / "codomyrmex" / "cache"
 EXAMPLE = ROOT / "examples" / "sqlite-backend"
+
+
+SCHEMAS = (CacheOptions, MemoryOptions, MsgpackOptions, ZstdOptions)
 
 
 def text(name: str) -> str:
@@ -48,7 +53,13 @@ def rows(where: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("schema", "heading"), [(CacheOptions, "Options of every cache"), (MemoryOptions, "Options of in_memory")]
+    ("schema", "heading"),
+    [
+        (CacheOptions, "Options of every cache"),
+        (MemoryOptions, "Options of in_memory"),
+        (MsgpackOptions, "Options of msgpack"),
+        (ZstdOptions, "Options of zstd"),
+    ],
 )
 def test_options(schema: Any, heading: str) -> None:
     """The table has every option, no other, and its default; a default of None is in words."""
@@ -62,6 +73,8 @@ def test_options(schema: Any, heading: str) -> None:
             assert str(field.default).lower() == shown
         elif isinstance(field.default, (int, float)):
             assert f"{field.default:,}" == shown
+        elif field.default == ():
+            assert shown == "none"
         elif field.default is not None:
             assert field.default == shown
         assert field.default is not MISSING
@@ -72,7 +85,7 @@ def test_kinds_of_options() -> None:
     explained = set(rows(section("configuration", "Units"))) | set(
         re.findall(r"^\| (\w+) \|", text("configuration"), re.M)
     )
-    kinds = {field.metadata["kind"] for schema in (CacheOptions, MemoryOptions) for field in fields(schema)}
+    kinds = {field.metadata["kind"] for schema in SCHEMAS for field in fields(schema)}
     assert set() == {kind.removesuffix("s") for kind in kinds} - explained - {"choice", "text"}
 
 

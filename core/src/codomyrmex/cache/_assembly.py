@@ -156,7 +156,7 @@ class Assembly:
         transforms = [stage for stage in rest if isinstance(stage, Transform)]
         if len(transforms) != len(rest):
             raise self._refuse(f"option 'serializer': {', '.join(names)} has more than one serializer")
-        return BytesCodec(self.settings.name, names, first, transforms)
+        return BytesCodec(self.settings.name, names, first, transforms, driver.crc32)
 
     def _stage(self, stage: dict[str, Any]) -> Serializer | Transform:
         name = stage.pop("name")

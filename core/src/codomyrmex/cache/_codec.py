@@ -32,7 +32,6 @@ _UNSIGNED_HEADER = struct.Struct("<BBHI8sddd8sdf")
 _UNSIGNED = _UNSIGNED_HEADER.size
 _SMALL = 4096
 """Bytes that are copied faster than a view of them is made."""
-_NOT_PLAIN = (False, None)
 
 
 class Unreadable(Exception):
@@ -110,10 +109,16 @@ class BytesCodec:
         names: The pipeline's names, as config has them.
         serializer: Its first stage.
         transforms: Its further stages.
+        checksum: CRC-32.
     """
 
     def __init__(
-        self, cache: str, names: Sequence[str], serializer: Serializer, transforms: Sequence[Transform]
+        self,
+        cache: str,
+        names: Sequence[str],
+        serializer: Serializer,
+        transforms: Sequence[Transform],
+        checksum: Callable[..., int] = crc32,
     ) -> None:
         self.name = "+".join(names)
         self._fingerprint = crc32(self.name.encode())
@@ -122,45 +127,50 @@ class BytesCodec:
         self._serializer = serializer
         self._transforms = tuple(transforms)
         self._undo = tuple(reversed(self._transforms))
+        self._crc32 = checksum
+        self.takes_views = serializer.views and not transforms
+        """Whether a record may be read from a memoryview."""
 
     def encode(self, key: str, record: Record) -> bytes:
         """Header, annex and payload; raises `CacheSerializationError`."""
         context = self.context + key.encode()
         if record.pending:
-            return _assemble(context, record, b"")
+            return _assemble(context, record)
         data = self._serializer.dumps(record.value, context)
         for stage in self._transforms:
             data = stage.encode(data, context)
-        return _assemble(context, record, _seal(context, self._fingerprint, data))
+        return _assemble(context, record, *self._seal(context, self._fingerprint, data))
 
-    def plain_reader(self, clock: Callable[[], float]) -> Callable[[bytes, bytes], tuple[bool, Any]]:
+    def plain_reader(self, clock: Callable[[], float]) -> Callable[[bytes, Any], tuple[bool, Any]]:
         """A function that reads a stored record, given its context (`context` and key), in one go.
 
-        It returns whether the record is plain (fresh, in order, without tags and token) and its value.
+        It returns True and the value of a plain record (fresh, in order, without tags and token), False and the record
+        if it is not.
         """
         loads, undo, fingerprint = self._serializer.loads, self._undo, self._fingerprint
-        unpack, shortest = _PLAIN.unpack_from, _PLAIN.size
+        unpack, shortest, checksum = _PLAIN.unpack_from, _PLAIN.size, self._crc32
+        takes_views = self.takes_views
 
-        def read(context: bytes, stored: bytes) -> tuple[bool, Any]:
+        def read(context: bytes, stored: Any) -> tuple[bool, Any]:
             if len(stored) < shortest:
-                return _NOT_PLAIN
-            start, annex, fresh, ttl, checksum, sealed, written_by = unpack(stored)
+                return False, bytes(stored)
+            start, annex, fresh, ttl, signed, sealed, written_by = unpack(stored)
             # The first four bytes are format, flags and zeros.
             if start != FORMAT or annex or written_by != fingerprint:
-                return _NOT_PLAIN
+                return False, bytes(stored)
             if not 0 < fresh - clock() <= ttl + CLOCK_TOLERANCE:
-                return _NOT_PLAIN
-            seed = crc32(context)
-            tail = memoryview(stored)[_TAIL:] if len(stored) > _SMALL else stored[_TAIL:]
-            if checksum != crc32(stored[:_UNSIGNED], seed) or sealed != crc32(tail, seed):
-                return _NOT_PLAIN
-            data = stored[shortest:]
+                return False, bytes(stored)
+            seed = checksum(context)
+            whole = memoryview(stored) if len(stored) > _SMALL else stored
+            if signed != checksum(whole[:_UNSIGNED], seed) or sealed != checksum(whole[_TAIL:], seed):
+                return False, bytes(stored)
+            data: Any = whole[shortest:] if takes_views else stored[shortest:]
             try:
                 for stage in undo:
                     data = stage.decode(data, context)
                 return True, loads(data, context)
             except CacheSerializationError:
-                return _NOT_PLAIN
+                return False, bytes(stored)
 
         return read
 
@@ -170,27 +180,27 @@ class BytesCodec:
         It raises `CacheSerializationError` as `encode` does.
         """
         dumps, transforms, fingerprint = self._serializer.dumps, self._transforms, _CHECKSUM.pack(self._fingerprint)
-        pack, sums = _UNSIGNED_HEADER.pack, _PAYLOAD.pack
+        pack, sums, checksum = _UNSIGNED_HEADER.pack, _PAYLOAD.pack, self._crc32
 
         def write(context: bytes, value: Any, version: bytes, fresh: float, ttl: float) -> bytes:
             data = dumps(value, context)
             for stage in transforms:
                 data = stage.encode(data, context)
-            seed = crc32(context)
+            seed = checksum(context)
             head = pack(FORMAT, 0, 0, 0, version, fresh, fresh, ttl, NO_LEASE, 0.0, 0.0)
-            tail = fingerprint + data
-            return head + sums(crc32(head, seed), crc32(tail, seed)) + tail
+            sealed = checksum(data, checksum(fingerprint, seed))
+            return b"".join((head, sums(checksum(head, seed), sealed), fingerprint, data))
 
         return write
 
     def raw(self, key: str, record: Record) -> bytes:
         """Header, annex and payload of a record of the cache's own."""
         context = self.context + key.encode()
-        return _assemble(context, record, _seal(context, 0, record.value))
+        return _assemble(context, record, *self._seal(context, 0, record.value))
 
     def header(self, key: str, record: Record) -> bytes:
         """The header alone; the annex length is the stored record's, so tags and token must be unchanged."""
-        return _assemble(self.context + key.encode(), record, b"")[:HEADER_SIZE]
+        return _assemble(self.context + key.encode(), record)[:HEADER_SIZE]
 
     def decode(self, key: str, stored: bytes) -> Record:
         """Checks header and annex."""
@@ -211,24 +221,24 @@ class BytesCodec:
         """Checks the payload."""
         return self._unsealed(self.context + key.encode(), record, 0)
 
+    def _seal(self, context: bytes, fingerprint: int, data: bytes) -> tuple[bytes, bytes]:
+        """What stands in front of the serialized value, and that value."""
+        written_by = _CHECKSUM.pack(fingerprint)
+        return _CHECKSUM.pack(self._crc32(data, crc32(written_by, crc32(context)))) + written_by, data
+
     def _unsealed(self, context: bytes, record: Record, fingerprint: int) -> bytes:
         payload: bytes = record.value
         if payload is None or len(payload) < _PAYLOAD.size:
             raise Unreadable("the payload is cut", record.version)
         checksum, written_by = _PAYLOAD.unpack_from(payload)
-        if checksum != crc32(payload[_CHECKSUM.size :], crc32(context)):
+        if checksum != self._crc32(memoryview(payload)[_CHECKSUM.size :], crc32(context)):
             raise Unreadable("the payload is damaged, or belongs to another key", record.version)
         if written_by != fingerprint:
             raise Unreadable(f"it was written by another serializer than {self.name}", record.version)
         return payload[_PAYLOAD.size :]
 
 
-def _seal(context: bytes, fingerprint: int, data: bytes) -> bytes:
-    tail = _CHECKSUM.pack(fingerprint) + data
-    return _CHECKSUM.pack(crc32(tail, crc32(context))) + tail
-
-
-def _assemble(context: bytes, record: Record, payload: bytes) -> bytes:
+def _assemble(context: bytes, record: Record, *payload: bytes) -> bytes:
     annex = _pack_annex(context, record.tags, record.token) if record.tags or record.token else b""
     fields = (
         FORMAT,
@@ -244,7 +254,7 @@ def _assemble(context: bytes, record: Record, payload: bytes) -> bytes:
         min(record.cost, _COST_LIMIT),
     )
     header = HEADER.pack(*fields, 0)[: -_CHECKSUM.size]
-    return header + _CHECKSUM.pack(crc32(header, crc32(context))) + annex + payload
+    return b"".join((header, _CHECKSUM.pack(crc32(header, crc32(context))), annex, *payload))
 
 
 def _parse(context: bytes, stored: bytes) -> Record:

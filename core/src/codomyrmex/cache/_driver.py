@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from zlib import crc32
 
 from . import _defaults
 from ._capabilities import Capabilities, Purged, ScanPage, Usage
@@ -67,6 +68,9 @@ class _Described:
     """Set by the class, or by ``__init__`` where it depends on options."""
     now: Clock
     """The clock by which the records' times are judged, in seconds; the request's injected clock if it has one."""
+
+    crc32: Callable[..., int] = staticmethod(crc32)
+    """CRC-32 as zlib counts it, from whatever library does so fastest; large values are checked by it."""
 
     def usage(self) -> Usage:
         """Entries and bytes as far as the driver knows them already; never waits, in the asynchronous class neither."""
@@ -123,6 +127,14 @@ class Backend(_Described, ABC, Generic[S]):
     def get(self, key: str) -> S | None:
         """`get_many` of one."""
         return self.get_many((key,)).get(key)
+
+    def read(self, key: str, use: Callable[[bytes, Any], T], context: bytes) -> T | None:
+        """``use(context, record)`` for the record of ``key``, None if there is none.
+
+        A driver may pass a memoryview in place of a large record, which need not live longer than the call.
+        """
+        stored = self.get(key)
+        return None if stored is None else use(context, stored)
 
     def put(self, key: str, record: S) -> None:
         """`put_many` of one."""

@@ -8,15 +8,18 @@ are those of `Reads.get` and `Writes.set`, written out for the case that nearly 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from ._codec import BytesCodec
-from ._driver import AnyBackend, Direct
+from ._driver import AnyBackend, Backend, Direct
 from ._store import Store
 from .errors import CacheConnectionError, CacheError, CacheSerializationError
 
 _LOWEST = "\1"
 """Of all keys: an empty text and whatever begins with NUL come before it."""
+_COPIES: Any = cast(Any, Backend).read
+"""The default, which hands out bytes."""
 _LONGEST = 1e12
 """Seconds; a ttl beyond that may be one that no float holds."""
 
@@ -39,7 +42,8 @@ def plain_get(
         general: The view's `get` for keys that are not plain.
         judged: Its `get` for records that are not plain, which have been fetched already.
     """
-    fetch, read, base = driver.get, codec.plain_reader(store.ttl.clock), codec.context
+    read, base = codec.plain_reader(store.ttl.clock), codec.context
+    look: Callable[..., Any] = driver.read if codec.takes_views else partial(_COPIES, driver)
     hit, miss = store.recorder.hits.increment, store.recorder.misses.increment
     # A driver with tags in one trip is asked for them at once, as soon as this process has met one.
     tags_at_once = driver.capabilities.one_trip_tags
@@ -50,7 +54,7 @@ def plain_get(
         storage = prefix + key
         try:
             context = base + storage.encode()
-            stored = fetch(storage)
+            found = look(storage, read, context)
         except UnicodeEncodeError:
             return general(key, default)
         except CacheError as error:
@@ -63,14 +67,14 @@ def plain_get(
             raise
         if store.down:
             store.answered()
-        if stored is None:
+        if found is None:
             miss()
             return default
-        plain, value = read(context, stored)
+        plain, value = found
         if plain:
             hit()
             return value
-        return judged(key, default, stored)
+        return judged(key, default, value)
 
     return get
 

@@ -41,8 +41,8 @@ _PUBLISHED: Final[dict[tuple[str, str], str]] = {
     ("backends", "file_based"): '"codomyrmex-cache[file]"',
     ("backends", "file"): '"codomyrmex-cache[file]"',
     ("backends", "redis"): '"codomyrmex-cache[redis]"',
-    ("serializers", "msgpack"): "codomyrmex-cache-msgpack",
-    ("serializers", "zstd"): "codomyrmex-cache-zstd",
+    ("serializers", "msgpack"): '"codomyrmex-cache[msgpack]"',
+    ("serializers", "zstd"): '"codomyrmex-cache[zstd]"',
 }
 """What to install for the plugins that this project publishes."""
 

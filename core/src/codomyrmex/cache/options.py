@@ -23,7 +23,19 @@ from .errors import CacheConfigError
 __all__ = ["Kind", "duration", "option", "parse", "redact", "size", "unknown"]
 
 Kind: TypeAlias = Literal[
-    "choice", "count", "duration", "flag", "fraction", "object", "path", "plugin", "plugins", "secret", "size", "text"
+    "choice",
+    "count",
+    "duration",
+    "flag",
+    "fraction",
+    "object",
+    "objects",
+    "path",
+    "plugin",
+    "plugins",
+    "secret",
+    "size",
+    "text",
 ]
 T = TypeVar("T")
 
@@ -52,7 +64,8 @@ def option(
         default: Value when the option is not given; without one the option is required.
         kind: What is accepted and how it is converted: ``duration`` to seconds, ``size`` to bytes, ``count`` to a
             positive int, ``fraction`` to a float from 0 to 1, ``path`` to a str with ``~`` expanded, ``object`` an
-            object or its ``"package.module:attribute"``, ``secret`` like ``text`` but never shown, or ``"env:NAME"``.
+            object or its ``"package.module:attribute"``, ``objects`` to a tuple of these, ``secret`` like ``text`` but
+            never shown, or ``"env:NAME"``.
         help: One line for people.
         choices: Allowed values of kind ``choice``.
         optional: None (in TOML: the word ``"none"``) is a value too, and means no limit.
@@ -157,6 +170,7 @@ _EXPECTED: dict[str, str] = {
     "flag": "true or false",
     "fraction": "a number from 0 to 1",
     "object": "an object, or the text 'package.module:attribute'",
+    "objects": "a list of objects, or of texts 'package.module:attribute'",
     "path": "a path as text",
     "plugin": "a name, or a table with a name and its options",
     "plugins": "a name, a table with a name and its options, or a list of these",
@@ -269,6 +283,12 @@ def _object(value: object) -> object:
     return found
 
 
+def _objects(value: Any) -> object:
+    many: list[Any] = list(cast("list[Any]", value)) if isinstance(value, (list, tuple)) else [value]
+    converted = [_object(one) for one in many]
+    return _REFUSED if any(one is _REFUSED for one in converted) else tuple(converted)
+
+
 def _plugin(value: Any) -> object:
     if isinstance(value, Mapping):
         table = dict(cast("Mapping[str, Any]", value))
@@ -288,6 +308,7 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "flag": _flag,
     "fraction": _fraction,
     "object": _object,
+    "objects": _objects,
     "path": _path,
     "plugin": _plugin,
     "plugins": _plugins,

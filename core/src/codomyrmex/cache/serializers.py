@@ -8,20 +8,29 @@ authenticates includes it, so that bytes moved to another key don't verify; othe
 
 Rules for authors: a value that would not come back with the same type and content is refused with
 `CacheSerializationError`, never changed; reading must not be able to run code; errors never hold the value.
+
+Classes of a program's own are made known with `register`; a serializer asks `registered_type` for them.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
+from ._registry import RegisteredType, register, registered_type
 from ._request import PluginRequest
 
-__all__ = ["PluginRequest", "Serializer", "Transform"]
+__all__ = ["PluginRequest", "RegisteredType", "Serializer", "Transform", "register", "registered_type"]
 
 
 class Serializer(ABC):
-    """Turns values into bytes and back."""
+    """Turns values into bytes and back.
+
+    Attributes:
+        views: Whether `loads` takes a memoryview as well, gone when it returns: that saves copying large values.
+    """
+
+    views: ClassVar[bool] = False
 
     @abstractmethod
     def dumps(self, value: Any, context: bytes) -> bytes:
