@@ -1,0 +1,57 @@
+"""Servers for all tests of this directory."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from servers import LiveServer, programs  # noqa: E402 - test modules are imported by path, this one as well
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session", params=list(programs()))
+def program(request: pytest.FixtureRequest) -> str:
+    """Path of a server's program; every test runs with each."""
+    return programs()[request.param]
+
+
+@pytest.fixture(scope="session")
+def shared_server(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server for tests that change nothing about it; their keys have prefixes of their own."""
+    server = LiveServer(program, tmp_path_factory.mktemp("shared"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def server(program: str, tmp_path: Path) -> Iterator[LiveServer]:
+    """A server of this test alone, to be stopped, killed and filled."""
+    server = LiveServer(program, tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def settings() -> Callable[..., dict[str, Any]]:
+    """Makes settings of a cache whose keys nobody else has."""
+
+    def make(server: LiveServer, **options: Any) -> dict[str, Any]:
+        return {
+            "backend": "redis",
+            "url": server.url,
+            "prefix": f"test-{next(_numbers)}:",
+            "serializer": "json",
+            **options,
+        }
+
+    return make
