@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from servers import LiveServer, programs  # noqa: E402 - test modules are imported by path, this one as well
+from servers import LiveServer, programs
 
 _numbers = itertools.count()
 

@@ -65,8 +65,8 @@ def option(
         default: Value when the option is not given; without one the option is required.
         kind: What is accepted and how it is converted: ``duration`` to seconds, ``size`` to bytes, ``count`` to a
             positive int, ``index`` to an int from 0, ``fraction`` to a float from 0 to 1, ``path`` to a str with ``~``
-            expanded, ``object`` an object or its ``"package.module:attribute"``, ``objects`` to a tuple of these, ``secret`` like ``text`` but
-            never shown, or ``"env:NAME"``.
+            expanded, ``object`` an object or its ``"package.module:attribute"``, ``objects`` to a tuple of these,
+            ``secret`` like ``text`` but never shown, or ``"env:NAME"``.
         help: One line for people.
         choices: Allowed values of kind ``choice``.
         optional: None (in TOML: the word ``"none"``) is a value too, and means no limit.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from codomyrmex.cache import hookimpl
 from codomyrmex.cache.backend import BackendRequest
 
@@ -9,7 +11,10 @@ from ._backend import RedisBackend
 from ._clock import clock_of
 from ._options import RedisOptions, Server, server_of
 
-__all__ = ["RedisBackend", "RedisOptions", "Server", "create_backend"]
+if TYPE_CHECKING:
+    from ._async_backend import AsyncRedisBackend
+
+__all__ = ["RedisBackend", "RedisOptions", "Server", "create_async_backend", "create_backend"]
 
 
 @hookimpl
@@ -18,3 +23,13 @@ def create_backend(request: BackendRequest) -> RedisBackend:
     options = request.parse(RedisOptions)
     server = server_of(request, options)
     return RedisBackend(server, options.prefix, clock_of(str(server)), request.clock)
+
+
+@hookimpl
+def create_async_backend(request: BackendRequest) -> AsyncRedisBackend:
+    """Make an `AsyncRedisBackend`; it connects when first used."""
+    from ._async_backend import AsyncRedisBackend  # brings asyncio, which nobody else here needs
+
+    options = request.parse(RedisOptions)
+    server = server_of(request, options)
+    return AsyncRedisBackend(server, options.prefix, clock_of(str(server)), request.clock)
