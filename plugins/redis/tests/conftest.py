@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from servers import LiveServer, programs
+
+from codomyrmex.cache import CacheManager
+from codomyrmex.cache.testing._views import Awaited
 
 _numbers = itertools.count()
 
@@ -55,3 +59,24 @@ def settings() -> Callable[..., dict[str, Any]]:
         }
 
     return make
+
+
+@pytest.fixture(params=["sync", "async"])
+def view(request: pytest.FixtureRequest) -> str:
+    """Which view of its caches the test uses."""
+    return str(request.param)
+
+
+@pytest.fixture
+def open_cache(view: str, settings: Callable[..., dict[str, Any]]) -> Iterator[Callable[..., Any]]:
+    """Opens caches in the view of the test; ``at`` is a server or a proxy in front of one."""
+    with contextlib.ExitStack() as stack:
+
+        def make(at: Any, name: str = "app", **options: Any) -> Any:
+            manager = stack.enter_context(CacheManager(environ={}))
+            chosen = settings(at, **options)
+            if view == "sync":
+                return manager.get_cache(name, **chosen)
+            return Awaited(manager.get_async_cache(name, **chosen))
+
+        yield make

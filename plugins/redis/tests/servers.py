@@ -25,10 +25,13 @@ def programs() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of this machine that nobody listens on, with room for the port that a Cluster's node has 10,000 above."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port < 55_000:
+            return port
 
 
 class LiveServer:
@@ -42,6 +45,7 @@ class LiveServer:
 
     def __init__(self, program: str, directory: Path, *options: str) -> None:
         self.port = free_port()
+        self.directory = directory
         self.socket = directory / "server.sock"
         self._command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self._command += ["--unixsocket", str(self.socket), "--unixsocketperm", "700", "--dir", str(directory)]

@@ -108,7 +108,7 @@ class AsyncLink(asyncio.Protocol):
     def close(self) -> None:
         """Close the connection for good; in the loop's own thread."""
         self._closed = True
-        self._fail_all(lambda: CacheConnectionError(f"the connections to {self._server} are closed"))
+        self._fail_all(self._is_closed)
         if self._connecting is not None:
             self._connecting.cancel()
         self._drop()
@@ -127,13 +127,15 @@ class AsyncLink(asyncio.Protocol):
         self._gets = None
         transport = self._transport
         if transport is None:
-            if self._queue and self._connecting is None:
+            if self._closed:
+                self._fail_all(self._is_closed)
+            elif self._queue and self._connecting is None:
                 self._connecting = self.loop.create_task(self._connect())
             return
         units, self._queue = self._queue, []
         if self._fresh or time.monotonic() >= self._clock.due:
+            units.insert(0, Measurement(self._clock, self._fresh))
             self._fresh = False
-            units.insert(0, Measurement(self._clock))
         deadline = self.loop.time() + self._server.timeout
         parts: list[bytes] = []
         for unit in units:
@@ -261,6 +263,9 @@ class AsyncLink(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _is_closed(self) -> Exception:
+        return CacheConnectionError(f"the connections to {self._server} are closed")
 
     def _fail_all(self, make: Makes) -> None:
         for units in (self._sent, self._queue):

@@ -49,6 +49,7 @@ _TEXTS: Final = {
     "DB index is out of range": "NODB",
     "invalid DB index": "NODB",
     "can't run this command": "NOPERM",
+    "ACL failure in script": "NOPERM",
     "without any password configured": "WRONGPASS",
     "instance has cluster support enabled": "MOVED",
 }

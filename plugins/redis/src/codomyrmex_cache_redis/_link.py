@@ -7,6 +7,7 @@ handler that raises included, throws the socket away: the next trip can't meet t
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import select
 import socket
@@ -137,7 +138,7 @@ class Link:
             connected.sendall(data)
             self._read(connected, started, replies, count)
         except (OSError, hiredis.ProtocolError) as error:
-            last = self._last_words(connected, replies)
+            last = self._last_words(connected, replies, count)
             begun = bool(replies) or self._reader.has_data()
             self.drop()
             if last is None:
@@ -197,15 +198,12 @@ class Link:
         if trimmed:
             connected.settimeout(self._server.timeout)
 
-    def _last_words(self, connected: socket.socket, replies: list[Any]) -> ReplyError | None:
+    def _last_words(self, connected: socket.socket, replies: list[Any], count: int) -> ReplyError | None:
         """The reply with which a server closes the connection because it was sent too much, if that is why it did."""
-        if not replies:
-            try:
-                connected.settimeout(0)
-                self._read(connected, monotonic(), replies, 1)
-            except (OSError, hiredis.ProtocolError):
-                return None
-        last = replies[-1]
+        with contextlib.suppress(OSError, hiredis.ProtocolError):
+            connected.settimeout(0)
+            self._read(connected, monotonic(), replies, count)
+        last = replies[-1] if replies else None
         return last if last.__class__ is ReplyError and last.code == "BULK" else None
 
     def _connect(self) -> socket.socket:

@@ -109,3 +109,5 @@ return {records, tags}
 """
 )
 """Records of all keys, and flat pairs of tag and marker for the tags they name; ARGV[1] stands before each tag."""
+
+SCRIPTS: Final = (HEAD, REMOVE, SWAP, TAGGED)

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from ._clock import ServerClock
 from ._errors import ReplyError
 from ._operations import Operations, pack
+from ._scripts import SCRIPTS
 
 Makes: TypeAlias = Callable[[], Exception]
 """Makes an error: every caller gets one of its own, to which its key is added."""
@@ -16,6 +17,7 @@ Makes: TypeAlias = Callable[[], Exception]
 MOST_GETS: Final = 200
 """Keys of one MGET: a server answers nobody else meanwhile."""
 _TIME: Final = pack(("TIME",))
+_SCRIPTS: Final = b"".join(pack(("SCRIPT", "LOAD", script.source)) for script in SCRIPTS)
 
 
 class Unit:
@@ -76,7 +78,7 @@ class Gets(Unit):
 
     def packed(self) -> bytes:
         """GET or MGET; nothing if nobody waits any more."""
-        if any([future.done() for future in self.futures]):
+        if any(future.done() for future in self.futures):
             waiting = [pair for pair in zip(self.keys, self.futures, strict=True) if not pair[1].done()]
             self.keys, self.futures = [key for key, _ in waiting], [future for _, future in waiting]
         if len(self.keys) == 1:
@@ -84,7 +86,7 @@ class Gets(Unit):
         return self.operations.mget(self.keys) if self.keys else b""
 
     def finish(self) -> list[Unit]:
-        """Each value to its caller; after an error each key is asked for alone, so that it hits only whom it concerns."""
+        """Each value to its caller; after an error each key is asked for alone, so that it hits whom it concerns."""
         reply = self.replies[0]
         futures = self.futures
         if len(futures) == 1:
@@ -114,29 +116,34 @@ class Gets(Unit):
 
 
 class Measurement(Unit):
-    """TIME, in front of somebody's request.
+    """TIME, in front of somebody's request; on a new connection the scripts as well.
+
+    A script that the server doesn't know is asked for twice, and others come in between: without this, a turn's order of
+    what concerns one key would be lost.
 
     Args:
         clock: Told the reply.
+        fresh: Whether the connection is new.
     """
 
     __slots__ = ("_asked", "_clock")
 
-    def __init__(self, clock: ServerClock) -> None:
+    def __init__(self, clock: ServerClock, fresh: bool) -> None:
         self._clock = clock
         self._asked = clock.machine()
-        self.count = 1
+        self.data = _TIME + _SCRIPTS if fresh else _TIME
+        self.count = 1 + len(SCRIPTS) * fresh
         self.repeat = False
         self.replies = []
         self.again = False
         self.deadline = 0.0
 
     def packed(self) -> bytes:
-        """TIME."""
-        return _TIME
+        """Somebody always waits for it."""
+        return self.data
 
     def finish(self) -> list[Unit]:
-        """Take in the reply."""
+        """Take in the first reply; a user who may not load scripts will be told when it matters."""
         self._clock.measured(self._asked, self.replies[0])
         return []
 
