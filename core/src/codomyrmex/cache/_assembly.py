@@ -142,6 +142,8 @@ class Assembly:
             ),
             recorder=self._recorder,
             on_error=core.on_error,
+            lease=core.lease,
+            retry_after=core.retry_after,
             ready=driver.capabilities.clock != "server",
         )
 

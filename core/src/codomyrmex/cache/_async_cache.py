@@ -12,24 +12,30 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast, overload
 
+from ._async_shell import TaskShell
 from ._async_steps import Perform, arun, in_thread, inline, native
 from ._capabilities import Capabilities, Finding
 from ._direct import direct_paths
 from ._driver import AnyAsyncBackend, AnyBackend, AsyncBackend
 from ._explain import Explanation
 from ._keys import check_namespace
+from ._load_context import LoadContext, load_options
+from ._loads import Loads
 from ._locks import AsyncLock, LockSteps
 from ._lookup import Lookup
 from ._reads import Reads
 from ._removals import Removals
 from ._stats import CacheStats
-from ._store import Store
+from ._store import PATIENCE, Store
 from ._ttl import Ttl, TTLManager
 from ._writes import Writes
+from .errors import CacheConnectionError, CacheFullError
 
 V = TypeVar("V")
 D = TypeVar("D")
 T = TypeVar("T")
+
+_MISSING: Any = object()
 
 
 def performer(driver: AnyBackend | AnyAsyncBackend) -> Perform:
@@ -66,6 +72,8 @@ class AsyncCache(Generic[V]):
         self._reads = Reads(lookup, namespace)
         self._writes = Writes(lookup, self._reads)
         self._removals = Removals(lookup, self._reads, namespace)
+        self._shell = TaskShell(self._perform, store.background)
+        self._loads = Loads(lookup, self._reads, self._shell)
         if isinstance(driver, AsyncBackend):
             return
         mine, base = cast(Any, type(self)), cast(Any, AsyncCache)
@@ -105,6 +113,51 @@ class AsyncCache(Generic[V]):
     async def get(self, key: str, default: Any = None) -> Any:
         """See `Cache.get`."""
         return await arun(self._reads.get(key, default), self._perform)
+
+    async def get_or_set(
+        self,
+        key: str,
+        factory: Callable[[], V | Awaitable[V]] | Callable[[LoadContext[V]], V | Awaitable[V]],
+        ttl: Ttl | None = None,
+        *,
+        tags: Iterable[str] = (),
+        stale_for: Ttl | None = None,
+        ttl_for: Callable[[V], Ttl | None] | None = None,
+        soft_timeout: Ttl | None = None,
+        hard_timeout: Ttl | None = None,
+        refresh_ahead: float | None = None,
+        early_refresh: float | None = None,
+        retry_after: Ttl | None = None,
+        lease: Ttl | None = None,
+    ) -> V:
+        """See `Cache.get_or_set`; what the factory gives back is awaited if it can be."""
+        if refresh_ahead is None and early_refresh is None:
+            try:
+                value = await self.get(key, _MISSING)
+            except (CacheConnectionError, CacheFullError):
+                find = self._loads.without_store
+            else:
+                if value is not _MISSING:
+                    return cast(V, value)
+                find = self._loads.missed
+        else:
+            find = self._loads.get_or_set
+        options = load_options(
+            self._store.lease,
+            self._store.retry_after,
+            ttl,
+            tags=tags,
+            stale_for=stale_for,
+            ttl_for=ttl_for,
+            soft_timeout=soft_timeout,
+            hard_timeout=hard_timeout,
+            refresh_ahead=refresh_ahead,
+            early_refresh=early_refresh,
+            retry_after=retry_after,
+            lease=lease,
+        )
+        result: V = await arun(find(self._loads.job(key, factory, options)), self._shell.perform)
+        return result
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, V]:
         """See `Cache.get_many`."""
@@ -234,6 +287,8 @@ class AsyncCache(Generic[V]):
     async def close(self) -> None:
         """See `Cache.close`."""
         if not self._store.closed:
+            self._store.background.cancel()
+            await in_thread(self._store.background.join, PATIENCE)
             self._store.close(in_loop=True)
             await self._perform(self._driver.close)
 

@@ -8,7 +8,7 @@ takes the place of `get` and `set` (`_direct.py`).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast, overload
 
@@ -17,18 +17,24 @@ from ._direct import direct_paths
 from ._driver import AnyBackend
 from ._explain import Explanation
 from ._keys import check_namespace
+from ._load_context import LoadContext, load_options
+from ._loads import Loads
 from ._locks import Lock, LockSteps
 from ._lookup import Lookup
 from ._reads import Reads
 from ._removals import Removals
+from ._shells import ThreadShell
 from ._stats import CacheStats
 from ._steps import run
 from ._store import Store
 from ._ttl import Ttl, TTLManager
 from ._writes import Writes
+from .errors import CacheConnectionError, CacheFullError
 
 V = TypeVar("V")
 D = TypeVar("D")
+
+_MISSING: Any = object()
 
 
 class Cache(Generic[V]):
@@ -48,6 +54,7 @@ class Cache(Generic[V]):
         self._reads = Reads(lookup, namespace)
         self._writes = Writes(lookup, self._reads)
         self._removals = Removals(lookup, self._reads, namespace)
+        self._loads = Loads(lookup, self._reads, ThreadShell(store.background))
         # A subclass that overrides a method keeps its own.
         mine, base = cast(Any, type(self)), cast(Any, Cache)
         get, set_ = direct_paths(store, driver, self._reads, self._writes, namespace)
@@ -84,6 +91,75 @@ class Cache(Generic[V]):
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of ``key``, or ``default``; a stored None is a hit."""
         return run(self._reads.get(key, default))
+
+    def get_or_set(
+        self,
+        key: str,
+        factory: Callable[[], V] | Callable[[LoadContext[V]], V],
+        ttl: Ttl | None = None,
+        *,
+        tags: Iterable[str] = (),
+        stale_for: Ttl | None = None,
+        ttl_for: Callable[[V], Ttl | None] | None = None,
+        soft_timeout: Ttl | None = None,
+        hard_timeout: Ttl | None = None,
+        refresh_ahead: float | None = None,
+        early_refresh: float | None = None,
+        retry_after: Ttl | None = None,
+        lease: Ttl | None = None,
+    ) -> V:
+        """Return the value of ``key``, or compute and store it; one load at a time, wherever its callers are.
+
+        Whatever changes or invalidates the key while the factory runs wins: then its callers get what it returns, and
+        nobody else ever does.
+
+        Args:
+            key: Its key.
+            factory: Computes the value. It may take one argument, a `LoadContext`. None is a value like any other.
+            ttl: How long the value is served; None for the cache's default, inf for ever.
+            tags: Texts by which `invalidate_tags` finds it.
+            stale_for: How long it is kept as a fallback after its ttl; None for the cache's default.
+            ttl_for: Chooses the ttl by the value; None from it means ``ttl``.
+            soft_timeout: With a kept value, wait no longer than this for a new one; it comes in the background.
+            hard_timeout: Wait no longer than this for any.
+            refresh_ahead: Part of the ttl, such as 0.8, after which a read has the value loaded in the background.
+            early_refresh: Have it loaded ahead of time at random, the sooner the longer it takes: 1.0 is a good
+                start, more is earlier (XFetch).
+            retry_after: How long a kept value is served after a failed load before the next; None for the cache's.
+            lease: How long the load may take before somebody else begins one as well; None for the cache's.
+
+        Raises:
+            TimeoutError: ``hard_timeout`` is over.
+            CacheSerializationError: The value would not come back the same.
+            CacheConfigError: An option is unusable.
+            Exception: What the factory raises, if no kept value can be served in its place.
+        """
+        if refresh_ahead is None and early_refresh is None:
+            try:
+                value = self.get(key, _MISSING)
+            except (CacheConnectionError, CacheFullError):
+                find = self._loads.without_store
+            else:
+                if value is not _MISSING:
+                    return cast(V, value)
+                find = self._loads.missed
+        else:
+            find = self._loads.get_or_set
+        options = load_options(
+            self._store.lease,
+            self._store.retry_after,
+            ttl,
+            tags=tags,
+            stale_for=stale_for,
+            ttl_for=ttl_for,
+            soft_timeout=soft_timeout,
+            hard_timeout=hard_timeout,
+            refresh_ahead=refresh_ahead,
+            early_refresh=early_refresh,
+            retry_after=retry_after,
+            lease=lease,
+        )
+        return run(find(self._loads.job(key, factory, options)))  # type: ignore[no-any-return]
 
     def get_many(self, keys: Iterable[str]) -> dict[str, V]:
         """Return those of ``keys`` that are found, in one round trip."""

@@ -14,7 +14,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 from zlib import crc32
 
-from ._record import FORMAT, HEADER, HEADER_SIZE, NO_LEASE, PENDING, Field, Record, Tags, Version
+from ._record import (
+    EXTENDED,
+    FAILED,
+    FORMAT,
+    HEADER,
+    HEADER_SIZE,
+    NO_LEASE,
+    PENDING,
+    Field,
+    Record,
+    Tags,
+    Version,
+)
 from ._ttl import CLOCK_TOLERANCE
 from .errors import CacheSerializationError
 from .serializers import Serializer, Transform
@@ -242,7 +254,7 @@ def _assemble(context: bytes, record: Record, *payload: bytes) -> bytes:
     annex = _pack_annex(context, record.tags, record.token) if record.tags or record.token else b""
     fields = (
         FORMAT,
-        PENDING if record.pending else 0,
+        PENDING * record.pending | FAILED * record.failed | EXTENDED * record.extended,
         0,
         len(annex),
         record.version,
@@ -282,6 +294,8 @@ def _parse(context: bytes, stored: bytes) -> Record:
         cost=cost,
         pending=bool(flags & PENDING),
         token=token,
+        failed=bool(flags & FAILED),
+        extended=bool(flags & EXTENDED),
     )
 
 

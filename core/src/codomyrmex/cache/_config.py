@@ -48,6 +48,12 @@ class CacheOptions:
     on_error: Literal["raise", "degrade"] = option(
         "raise", kind="choice", choices=("raise", "degrade"), help="What reads and writes do when the backend fails."
     )
+    lease: float = option(
+        30.0, kind="duration", help="How long a load may take before another caller may begin one as well."
+    )
+    retry_after: float = option(
+        10.0, kind="duration", help="How long a kept value is served after a failed load before the next one."
+    )
     fence: Literal["store", "process"] = option(
         "store",
         kind="choice",

@@ -72,7 +72,7 @@ class Reads:
             self.store.recorder.misses.increment()
             return default
         self.store.recorder.hits.increment()
-        yield from self._slide(storage, seen)
+        yield from self.slide(storage, seen)
         return value
 
     def get_many(self, keys: Iterable[str]) -> Steps[dict[str, Any]]:
@@ -88,7 +88,7 @@ class Reads:
             served, value = self._lookup.value(storage, seen[storage]) if storage in seen else (False, None)
             if served:
                 values[key] = value
-                yield from self._slide(storage, seen[storage])
+                yield from self.slide(storage, seen[storage])
         self.store.recorder.hits.add(len(values))
         self.store.recorder.misses.add(len(wanted) - len(values))
         return values
@@ -109,7 +109,7 @@ class Reads:
         served, value = self._lookup.value(storage, seen)
         if served:
             self.store.recorder.hits.increment()
-            yield from self._slide(storage, seen)
+            yield from self.slide(storage, seen)
             return value
         self.store.recorder.misses.increment()
         if seen.found is not Found.STALE:
@@ -171,7 +171,7 @@ class Reads:
                 seen, reason = Seen(Found.UNREADABLE, seen.record, seen.version, True), error.reason
         return explanation(self.store, key, storage, seen, reason)
 
-    def _slide(self, storage: str, seen: Seen) -> Steps[None]:
+    def slide(self, storage: str, seen: Seen) -> Steps[None]:
         """Renew an entry of a sliding cache after a hit; a failure only means that it isn't renewed."""
         record, ttl = seen.record, self.store.ttl
         if record is None or not ttl.sliding or not ttl.due(record, ttl.clock()):

@@ -2,7 +2,7 @@
 
     offset  size  field
          0     1  format             1
-         1     1  flags              1 = pending (no value yet), 2 = written by a load that failed
+         1     1  flags              1 = pending (no value yet), 2 = failed, 4 = extended: see `Record`
          2     2  (reserved)         0
          4     4  annex length       bytes of the annex that follows the header
          8     8  version            8 random bytes, new with every write
@@ -10,7 +10,7 @@
         24     8  kept until         the same; never earlier than fresh until
         32     8  ttl                seconds the value was given to live
         40     8  lease              8 random bytes of the load that may store, zeros for none
-        48     8  lease until        seconds on the driver's clock
+        48     8  lease until        seconds on the driver's clock; after a load that failed, when the next may begin
         56     4  cost               seconds the value took to compute, 0 when unknown
         60     4  header checksum    CRC-32 of bytes 0-60, seeded with the key
         64     –  annex              tags with their tokens, a token of the origin, own checksum; may be empty
@@ -32,6 +32,8 @@ HEADER: Final = struct.Struct("<BBHI8sddd8sdfI")
 HEADER_SIZE: Final = HEADER.size
 FORMAT: Final = 1
 PENDING: Final = 1
+FAILED: Final = 2
+EXTENDED: Final = 4
 NO_LEASE: Final = bytes(8)
 
 _ANNEX_LENGTH = struct.Struct("<I")
@@ -67,11 +69,13 @@ class Record:
         kept_until: When the record stops existing, the same way; never earlier.
         ttl: Seconds it was given to live.
         lease: Token of the load that may store here, or None.
-        lease_until: When that lease may be taken over.
+        lease_until: When that lease may be taken over; of a failed record, when the next load may begin.
         tags: Pairs of tag and the token that the tag had when the value was written.
         cost: Seconds the value took to compute; 0 when unknown.
         pending: There is no value yet, only a lease.
         token: A few bytes of the origin's, such as an ETag; empty for none.
+        failed: The last load failed, and the value is what was there before.
+        extended: The record is kept beyond its value for the sake of a lease: past ``fresh_until`` it is pending.
     """
 
     value: Any = field(repr=False)
@@ -85,6 +89,13 @@ class Record:
     cost: float = 0.0
     pending: bool = False
     token: bytes = b""
+    failed: bool = False
+    extended: bool = False
+
+    @property
+    def value_until(self) -> float:
+        """When the value stops existing, the record perhaps not."""
+        return self.fresh_until if self.extended else self.kept_until
 
     def with_times(self, version: Version, times: Times) -> Record:
         """A copy with another version and lifetime, for a `swap` with ``header_only``."""

@@ -10,6 +10,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 class Counter:
@@ -90,27 +91,46 @@ class CacheStats:
         return self.hits / reads if reads else 0.0
 
 
-COUNTED = ("hits", "misses", "sets", "deletes", "evictions", "expirations", "errors", "unreadable")
+COUNTED = (
+    "hits",
+    "misses",
+    "stale_hits",
+    "sets",
+    "deletes",
+    "evictions",
+    "expirations",
+    "errors",
+    "unreadable",
+    "loads",
+    "load_failures",
+    "waits_joined",
+)
 
 
 class Recorder:
     """The counters of one cache, shared by its synchronous and its asynchronous view."""
 
-    __slots__ = COUNTED
+    __slots__ = (*COUNTED, "load_nanoseconds")
 
     hits: Counter
     misses: Counter
+    stale_hits: Counter
     sets: Counter
     deletes: Counter
     evictions: Counter
     expirations: Counter
     errors: Counter
     unreadable: Counter
+    loads: Counter
+    load_failures: Counter
+    load_nanoseconds: Counter
+    waits_joined: Counter
 
     def __init__(self) -> None:
-        for name in COUNTED:
+        for name in Recorder.__slots__:
             setattr(self, name, Counter())
 
-    def counts(self) -> dict[str, int]:
-        """Every count by name."""
-        return {name: getattr(self, name).value for name in COUNTED}
+    def counts(self) -> dict[str, Any]:
+        """What `CacheStats` says of this process."""
+        counts: dict[str, Any] = {name: getattr(self, name).value for name in COUNTED}
+        return {**counts, "load_seconds": self.load_nanoseconds.value / 1e9}

@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from ._background import Background
 from ._codec import Codec
-from ._keys import Keys
+from ._flights import Flights
+from ._keys import Keys, show
+from ._record import Record
 from ._stats import Recorder
 from ._ttl import TTLManager
-from .errors import CacheConnectionError, CacheError
+from .errors import CacheConnectionError, CacheError, CacheSerializationError
 
 if TYPE_CHECKING:
     import logging
 
 OnError: TypeAlias = Literal["raise", "degrade"]
+
+PATIENCE = 5.0
+"""Seconds that `close` waits for loads in the background; what they bring later is not stored."""
 
 
 class Store:
@@ -30,6 +36,8 @@ class Store:
         recorder: Counters.
         on_error: What a read or write does when the backend fails.
         ready: Whether the driver needs no `open`.
+        lease: Seconds that a load may take before somebody else begins another.
+        retry_after: Seconds after a failed load for which a kept value is served without another.
         random_bits: Returns 64 random bits as an int; makes versions and tokens.
     """
 
@@ -43,6 +51,8 @@ class Store:
         recorder: Recorder,
         on_error: OnError = "raise",
         ready: bool = True,
+        lease: float = 30.0,
+        retry_after: float = 10.0,
         random_bits: Callable[[], int] | None = None,
     ) -> None:
         self.name = keys.cache
@@ -60,12 +70,37 @@ class Store:
         """Whether nothing may be asked any more."""
         self.down = False
         """Whether the backend failed when it was last asked."""
+        self.outages = 0
+        """How many times the backend has failed and come back."""
+        self.flights = Flights()
+        """What is being loaded."""
+        self.background = Background()
+        """What is being loaded without a caller."""
+        self.lease = lease
+        self.retry_after = retry_after
         self.when_closed: Callable[[bool], None] | None = None
         self._random_bits = random_bits or _random_bits
 
     def token(self) -> bytes:
         """8 random bytes, never all zero: a version, a lease or a tag's token."""
         return (self._random_bits() or 1).to_bytes(8, "little")
+
+    def chance(self) -> float:
+        """A random number from 0.0 up to 1.0."""
+        return self._random_bits() / 2**64
+
+    def encode(self, key: str, storage: str, record: Record) -> Any:
+        """What the driver stores for ``record``, kept under ``storage``.
+
+        Raises:
+            CacheSerializationError: Its value would not come back the same; says of which key.
+        """
+        try:
+            return self.codec.encode(storage, record)
+        except CacheSerializationError as error:
+            raise CacheSerializationError(
+                f"cache {self.name!r}, key {show(key)}: {error.message}", key=key
+            ) from error.__cause__
 
     def check_open(self) -> None:
         """Raise `CacheError` after `close`."""
@@ -92,6 +127,7 @@ class Store:
         """Note that the backend works, and log the end of an outage."""
         if self.down:
             self.down = False
+            self.outages += 1
             _logger().info("cache %r: backend %s answers again", self.name, self.backend)
 
     def close(self, *, in_loop: bool = False) -> None:
@@ -103,6 +139,9 @@ class Store:
         if self.closed:
             return
         self.closed = True
+        self.background.cancel()
+        if not in_loop and (left := self.background.join(PATIENCE)):
+            _logger().warning("cache %r: %d loads were still running when it was closed", self.name, left)
         if self.when_closed is not None:
             self.when_closed(in_loop)
 

@@ -133,6 +133,29 @@ class TagOperations:
         found = self._read(key, stored)
         return _point(found.content) if found.content is not None else (yield from self._advance())
 
+    def not_after(self, start: Sequence | None, tags: Iterable[str], until: float) -> Steps[Tags | None]:
+        """Tags that nobody has invalidated since ``start``, with their tokens; None if one of them may have been.
+
+        A marker says how far the sequence had come when it was written. One that is made here for want of another says
+        how far it has come now: then nothing at all may have been invalidated since ``start``.
+
+        Args:
+            start: What `sequence` was then; None refuses.
+            tags: Texts.
+            until: How long the markers have to stay at least.
+        """
+        tokens = yield from self.ensure(tags, until)
+        keys = {tag: self._store.keys.own(MARKER, tag) for tag, _ in tokens}
+        stored = yield self._driver.get_many, (tuple(keys.values()),)
+        for tag, token in tokens:
+            content = self._read(keys[tag], stored.get(keys[tag])).content
+            if start is None or content is None or content[:8] != token:
+                return None
+            epoch, number = _point(content[8:])
+            if epoch != start.epoch or number > start.number:
+                return None
+        return tokens
+
     def _advance(self) -> Steps[Sequence]:
         key = self._store.keys.own(SEQUENCE)
         while True:

@@ -40,7 +40,9 @@ def judge(record: Record, now: float) -> State:
         return State.PENDING
     if now >= record.kept_until or record.fresh_until - now > record.ttl + CLOCK_TOLERANCE:
         return State.EXPIRED
-    return State.FRESH if now < record.fresh_until else State.STALE
+    if now < record.fresh_until:
+        return State.FRESH
+    return State.PENDING if record.extended else State.STALE
 
 
 class TTLManager:
@@ -120,8 +122,12 @@ class TTLManager:
         """The lifetime of ``record`` if it gets ``ttl`` more seconds from ``now``; it stays as long a fallback."""
         if ttl == math.inf:
             return Times(math.inf, math.inf, math.inf)
-        stale = record.kept_until - record.fresh_until if record.fresh_until < math.inf else self.stale_for
+        stale = record.value_until - record.fresh_until if record.fresh_until < math.inf else self.stale_for
         return Times(now + ttl, now + ttl + stale, ttl)
+
+    def age(self, record: Record) -> float:
+        """Seconds since ``record`` was stored or renewed; 0.0 for one that never ends, which doesn't say."""
+        return 0.0 if record.fresh_until == math.inf else max(0.0, self.clock() - record.fresh_until + record.ttl)
 
     def due(self, record: Record, now: float) -> bool:
         """Whether a hit at ``now`` should renew ``record``."""

@@ -118,7 +118,7 @@ class Writes:
                 )
             if served and seen.record is not None:
                 old = seen.record
-                times, tokens = Times(old.fresh_until, old.kept_until, old.ttl), old.tags
+                times, tokens = Times(old.fresh_until, old.value_until, old.ttl), old.tags
             else:
                 value, times, tokens = initial, self.store.ttl.times(ttl), ()
             total = value + delta
@@ -158,8 +158,8 @@ class Writes:
             if record is None or seen.found not in (Found.FRESH, Found.STALE):
                 return Decision(False)  # a load that has no value yet loses its lease
             until = min(record.fresh_until, self.store.ttl.clock())
-            ended = record.with_times(self.store.token(), Times(until, record.kept_until, record.ttl))
-            ended.lease, ended.lease_until = None, 0.0
+            ended = record.with_times(self.store.token(), Times(until, record.value_until, record.ttl))
+            ended.lease, ended.lease_until, ended.failed, ended.extended = None, 0.0, False, False
             header = self.store.codec.header(storage, ended)
             return Decision(seen.found is Found.FRESH, new=header, header_only=True)
 
@@ -181,10 +181,4 @@ class Writes:
             ttl=times.ttl,
             tags=tags,
         )
-        try:
-            return self.store.codec.encode(storage, record)
-        except CacheSerializationError as error:
-            raise CacheSerializationError(
-                f"cache {self.store.name!r}, key {show(key)}: {error.message}",
-                key=key,
-            ) from error.__cause__
+        return self.store.encode(key, storage, record)

@@ -120,7 +120,7 @@ class Entries:
             node.ttl = record.ttl
         node.version = record.version
         plain = record.fresh_until == record.kept_until and not (
-            record.tags or record.lease or record.cost or record.token
+            record.tags or record.lease or record.cost or record.token or record.failed
         )
         node.record = None if plain else record
         # After the value: readers look at this first.

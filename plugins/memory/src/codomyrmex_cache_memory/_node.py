@@ -103,6 +103,8 @@ class Node:
             record.cost,
             False,
             record.token,
+            record.failed,
+            record.extended,
         )
 
 

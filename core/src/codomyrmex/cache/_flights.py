@@ -1,0 +1,277 @@
+"""Single flight: who computes what in this process, who waits for it, and what they all get.
+
+Knows nothing of caches, threads or event loops. A `Flight` is one computation that is under way. Whoever wants its
+outcome joins it and is told when it is there; a flight whose callers have all gone is told that too. Every flight
+knows which others its own computation waits for, and every event loop which flights block it: `Waiting` begins no
+wait that would close a circle.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import threading
+import weakref
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, Protocol
+
+
+class Loop(Protocol):
+    """What is needed of an event loop."""
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> object:
+        """Call ``callback(*args)`` in the loop, soon."""
+        ...
+
+
+class Flight:
+    """One computation under way.
+
+    Args:
+        key: What is computed.
+        lease: A token of its own, by which others may recognise it.
+        loop: The event loop that it runs on, None for a thread.
+
+    Attributes:
+        started: It may have looked at its source already: who comes now has to find out whether that was too early.
+        stamp: What its source depends on, as it was before it started; for whoever has to find that out.
+        outcome: What everybody gets; to be read once `done`.
+        done: It has ended.
+        detached: It goes on when nobody waits for it any more.
+        when_deserted: Called once, when nobody waits for it any more and it is not detached.
+    """
+
+    __slots__ = (
+        "_callers",
+        "_deserted",
+        "_lock",
+        "_rooms",
+        "_waits",
+        "_wakes",
+        "detached",
+        "done",
+        "key",
+        "lease",
+        "loop",
+        "outcome",
+        "stamp",
+        "started",
+        "when_deserted",
+    )
+
+    def __init__(self, key: Hashable, lease: bytes = b"", loop: Loop | None = None) -> None:
+        self.key = key
+        self.lease = lease
+        self.loop = loop
+        self.started = False
+        self.stamp: Any = None
+        self.outcome: Any = None
+        self.done = False
+        self.detached = False
+        self.when_deserted: Callable[[], object] | None = None
+        self._lock = threading.Lock()
+        self._callers = 0
+        self._deserted = False
+        self._wakes: list[Callable[[], object]] = []
+        self._rooms: dict[Loop, list[Callable[[], object]]] = {}
+        self._waits: list[Flight] = []
+
+    @property
+    def awaited(self) -> bool:
+        """Whether anybody waits for it, or waited until it was done."""
+        return self._callers > 0
+
+    def join(self, *, early: bool = False) -> bool:
+        """Wait for it from now on, until `leave`; False if it is over, deserted or, ``early``, started already."""
+        with self._lock:
+            if self._deserted or self.done or (early and self.started):
+                return False
+            self._callers += 1
+            return True
+
+    def leave(self, *, detach: bool = False) -> None:
+        """Wait no longer; ``detach`` lets it go on without callers."""
+        with self._lock:
+            self._callers -= 1
+            self.detached = self.detached or detach
+            if self._callers or self.detached or self.done or self._deserted:
+                return
+            self._deserted = True
+        if self.when_deserted is not None:
+            self.when_deserted()
+
+    def start(self) -> None:
+        """Say that it looks at its source from now on."""
+        with self._lock:
+            self.started = True
+
+    def finish(self, outcome: Any) -> None:
+        """Give everybody their outcome; only the first one counts."""
+        with self._lock:
+            if self.done:
+                return
+            self.outcome = outcome
+            self.done = True
+            wakes, self._wakes = self._wakes, []
+            rooms, self._rooms = self._rooms, {}
+        for wake in wakes:
+            wake()
+        for loop, inside in rooms.items():
+            try:
+                loop.call_soon_threadsafe(_call_all, inside)
+            except RuntimeError:  # the loop is closed, and nobody waits there any more
+                continue
+
+    def tell(self, wake: Callable[[], object], loop: Loop | None = None) -> None:
+        """Have ``wake`` called once it is done, now if it is: in ``loop``, or by whoever finishes it."""
+        with self._lock:
+            if not self.done:
+                (self._wakes if loop is None else self._rooms.setdefault(loop, [])).append(wake)
+                return
+        wake()
+
+
+def _call_all(wakes: Iterable[Callable[[], object]]) -> None:
+    for wake in wakes:
+        wake()
+
+
+class Flights:
+    """The flights of one cache, by what they compute and by their lease."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._newest: dict[Hashable, Flight] = {}
+        self._by_lease: dict[bytes, Flight] = {}
+        _tables.add(self)
+
+    def newest(self, key: Hashable) -> Flight | None:
+        """The flight that began last for ``key``."""
+        return self._newest.get(key)
+
+    def with_lease(self, lease: bytes) -> Flight | None:
+        """The flight that holds ``lease``."""
+        return self._by_lease.get(lease)
+
+    def enter(self, key: Hashable, lease: bytes, loop: Loop | None, *, joins_started: bool = False) -> Flight | None:
+        """A new flight for ``key``, in place of one that has started; None if there is one to join.
+
+        Args:
+            key: What it computes.
+            lease: Its token.
+            loop: The event loop that it will run on.
+            joins_started: One that has started can be joined as well.
+        """
+        with self._lock:
+            there = self._newest.get(key)
+            if there is not None and not there.done and not there._deserted and (joins_started or not there.started):
+                return None
+            flight = Flight(key, lease, loop)
+            self._newest[key] = self._by_lease[lease] = flight
+            return flight
+
+    def follow(self, lease: bytes, loop: Loop | None) -> Flight | None:
+        """A flight that stands for somebody else's with ``lease``; None if there is one."""
+        with self._lock:
+            if lease in self._by_lease:
+                return None
+            flight = self._by_lease[lease] = Flight(lease, lease, loop)
+            flight.started = True
+            return flight
+
+    def finish(self, flight: Flight, outcome: Any) -> None:
+        """Take ``flight`` out and give its callers their ``outcome``."""
+        with self._lock:
+            if self._by_lease.get(flight.lease) is flight:
+                del self._by_lease[flight.lease]
+            if self._newest.get(flight.key) is flight:
+                del self._newest[flight.key]
+        flight.finish(outcome)
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._newest = {}
+        self._by_lease = {}
+
+
+computing: contextvars.ContextVar[tuple[Flight, ...]] = contextvars.ContextVar("codomyrmex.cache.computing", default=())
+"""The flights whose computation the current code is part of."""
+
+
+class Waiting:
+    """A wait for ``flight``, as a context manager; entering it says whether it may begin.
+
+    Args:
+        flight: What is waited for.
+        blocked: The event loop that does nothing else meanwhile; None if none is blocked.
+    """
+
+    __slots__ = ("_begun", "_blocked", "_flight", "_waiters")
+
+    def __init__(self, flight: Flight, blocked: Loop | None) -> None:
+        self._flight = flight
+        self._blocked = blocked
+        self._waiters = computing.get()
+        self._begun = False
+
+    def __enter__(self) -> bool:
+        waiters, blocked = self._waiters, self._blocked
+        if not waiters and blocked is None:
+            return True  # nobody waits for whoever has no flight, and blocks no loop
+        with _graph:
+            if _reaches(self._flight, waiters, blocked):
+                return False
+            for waiter in waiters:
+                waiter._waits.append(self._flight)
+            if blocked is not None:
+                _blocked_by.setdefault(blocked, []).append(self._flight)
+            self._begun = True
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        if not self._begun:
+            return
+        with _graph:
+            for waiter in self._waiters:
+                waiter._waits.remove(self._flight)
+            if self._blocked is not None:
+                flights = _blocked_by.get(self._blocked, [])
+                if self._flight in flights:
+                    flights.remove(self._flight)
+                if not flights:
+                    _blocked_by.pop(self._blocked, None)
+
+
+def _reaches(flight: Flight, goals: tuple[Flight, ...], blocked: Loop | None) -> bool:
+    """Whether ``flight`` can't end before one of ``goals`` does, or before the loop ``blocked`` goes on."""
+    seen: set[Flight] = set()
+    ahead = [flight]
+    while ahead:
+        one = ahead.pop()
+        if one in seen or one.done:
+            continue
+        if one in goals or (blocked is not None and one.loop is blocked):
+            return True
+        seen.add(one)
+        ahead += one._waits
+        if one.loop is not None:
+            ahead += _blocked_by.get(one.loop, ())
+    return False
+
+
+_graph = threading.Lock()
+_blocked_by: dict[Loop, list[Flight]] = {}
+_tables: weakref.WeakSet[Flights] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    # Nobody in the child finishes what the parent's threads have begun.
+    global _graph
+    _graph = threading.Lock()
+    _blocked_by.clear()
+    for table in list(_tables):
+        table._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,319 @@
+"""Loads: one at a time per key, and an invalidation always wins (docs/decisions/0008-loads.md).
+
+This is the story of a caller who found nothing: join the load that is under way, or lead one, wait as long as it makes
+sense, and take what comes of it. What the load itself does is in `_load.py`. Both are steps, driven by threads and by
+event loops alike; what differs between those is in their `Shell`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from . import _defaults
+from ._fences import NOT_THERE, Plan, is_free, plan
+from ._flights import Flight, Waiting
+from ._keys import show
+from ._load import AGAIN, Failed, Job, Loaded, Loader, Outcome
+from ._load_context import Kept, LoadContext, LoadOptions, positionals
+from ._lookup import Found, Lookup, Seen
+from ._reads import Reads
+from ._record import Record
+from ._shells import Shell
+from ._steps import Steps
+from .errors import CacheError
+
+_LONGEST_WATCH = 1.0
+"""Seconds between two looks at somebody else's lease, even if the driver says nothing."""
+_MOMENT = 0.05
+"""Seconds to wait for a load that is being cancelled, before looking again."""
+_ROUNDING = 0.001
+
+
+class Loads:
+    """Computing operations of one view.
+
+    Args:
+        lookup: Finds, judges and replaces entries.
+        reads: The view's reading operations.
+        shell: How this view waits and computes.
+    """
+
+    def __init__(self, lookup: Lookup, reads: Reads, shell: Shell) -> None:
+        self.store = lookup.store
+        self._shell = shell
+        self._lookup = lookup
+        self._reads = reads
+        self._loader = Loader(lookup, shell)
+        self._flights = lookup.store.flights
+
+    def job(self, key: str, factory: Callable[..., Any], options: LoadOptions) -> Job:
+        """Check what a caller wants; raises `CacheKeyError` and `TypeError`."""
+        self.store.check_open()
+        if not callable(factory):
+            raise TypeError(f"a factory is a function, got a {type(factory).__name__}")
+        return Job(key, self._reads.storage(key), factory, options)
+
+    def get_or_set(self, job: Job) -> Steps[Any]:
+        """The value, loaded ahead of time if it is due; counted."""
+        recorder = self.store.recorder
+        try:
+            seen = yield from self._see(job.storage)
+        except CacheError as error:
+            self._loader.failing(error, job.key)
+            recorder.misses.increment()
+            return (yield from self.without_store(job))
+        served, value = self._lookup.value(job.storage, seen)
+        if not served:
+            recorder.misses.increment()
+            return (yield from self._settled(job, seen))
+        recorder.hits.increment()
+        yield from self._reads.slide(job.storage, seen)
+        if seen.record is not None and self._is_due(seen.record, job.options):
+            self._refresh(job, seen)
+        return value
+
+    def missed(self, job: Job) -> Steps[Any]:
+        """The value, after `get` has just found none."""
+        if self.store.down:
+            return (yield from self.without_store(job))
+        # Nearly always there is nothing at all: then planting the lease is the first call of the driver.
+        return (yield from self._settled(job, NOT_THERE if self._flights.newest(job.storage) is None else None))
+
+    def refresh(self, job: Job) -> Steps[Any]:
+        """The value, loaded now whatever is there; those who wait for a load share it."""
+        while True:
+            try:
+                seen = yield from self._see(job.storage)
+            except CacheError as error:
+                self._loader.failing(error, job.key)
+                return (yield from self.without_store(job))
+            flight = self._enter(job.storage)
+            if flight is not None:
+                yield from self._begin(flight, partial(self._loader.load, flight, job, seen), job)
+                outcome = yield from self._outcome(job, flight, leads=True)
+                if outcome is not AGAIN:
+                    return self._given(outcome)
+            elif (there := self._flights.newest(job.storage)) is not None and there.join(early=True):
+                outcome = yield from self._outcome(job, there)
+                if outcome is not AGAIN:
+                    return self._given(outcome)
+
+    def _settled(self, job: Job, seen: Seen | None) -> Steps[Any]:
+        while True:
+            flight, leads, until = None, False, math.inf
+            there = self._flights.newest(job.storage)
+            if there is not None and there.join(early=True):
+                flight = there
+            else:
+                try:
+                    if seen is None:
+                        seen = yield from self._see(job.storage)
+                    now = self.store.ttl.clock()
+                    what = plan(seen, now)
+                    if what is Plan.SERVE:
+                        served, value = self._lookup.value(job.storage, seen)
+                        if served:
+                            return value
+                        seen, what = seen._replace(found=Found.UNREADABLE), Plan.LEAD
+                    if what is Plan.KEPT and (kept := self._loader.kept(job.storage, seen)) is not None:
+                        self.store.recorder.stale_hits.increment()
+                        return kept.value
+                    if what is Plan.WAIT and seen.record is not None:
+                        until = seen.record.lease_until
+                        flight, leads = yield from self._joined(job, seen.record)
+                        what = Plan.WAIT if flight is not None or leads is None else Plan.LEAD
+                except CacheError as error:
+                    self._loader.failing(error, job.key)
+                    return (yield from self.without_store(job))
+                if what is not Plan.WAIT:
+                    flight = self._enter(job.storage)
+                    if flight is not None:
+                        leads, until = True, math.inf
+                        yield from self._begin(flight, partial(self._loader.load, flight, job, seen), job)
+            seen = None
+            if flight is not None:
+                outcome = yield from self._outcome(job, flight, leads=bool(leads), until=until)
+                if outcome is not AGAIN:
+                    return self._given(outcome)
+
+    def _joined(self, job: Job, record: Record) -> Steps[tuple[Flight | None, bool | None]]:
+        """A flight for the load whose lease is in ``record``, joined; no flight and False to take over, None to retry."""
+        lease = record.lease or b""
+        flight = self._flights.with_lease(lease)
+        if flight is not None:
+            if not (yield from self._loader.fences.still(flight.stamp or ())):
+                return None, False
+            if flight.join():
+                return flight, False
+            yield self._shell.wait, (flight, _MOMENT)
+            return None, None
+        if not self._lookup.driver.leader_alive(lease):
+            return None, False
+        flight = self._flights.follow(lease, self._shell.loop())
+        if flight is None:
+            return None, None
+        yield from self._begin(flight, partial(self._watch, flight, job.storage, record.lease_until), job)
+        return flight, False
+
+    def without_store(self, job: Job) -> Steps[Any]:
+        """The value, computed while the backend fails; callers of the same outage share it."""
+        while True:
+            key = (job.storage, self.store.outages)
+            flight = self._flights.enter(key, self.store.token(), self._shell.loop(), joins_started=True)
+            if flight is not None:
+                yield from self._begin(flight, partial(self._loader.compute, flight, job), job)
+                outcome = yield from self._outcome(job, flight, leads=True)
+            elif (there := self._flights.newest(key)) is not None and there.join():
+                outcome = yield from self._outcome(job, there)
+            else:
+                continue
+            if outcome is not AGAIN:
+                return self._given(outcome)
+
+    def _begin(self, flight: Flight, load: Callable[[], Steps[Outcome]], job: Job) -> Steps[None]:
+        """Join ``flight`` and have its load run: here, or by itself where somebody may have to go on without it."""
+        options = job.options
+        leaves = options.hard_timeout is not None or options.soft_timeout is not None
+        flight.join()
+        steps = self._led(flight, load)
+        if (self._shell.inline and not leaves) or not self._spawn(flight, steps):
+            yield from steps
+
+    def _spawn(self, flight: Flight, steps: Steps[None]) -> bool:
+        return self._shell.spawn(flight, steps, partial(self._flights.finish, flight, AGAIN))
+
+    def _led(self, flight: Flight, load: Callable[[], Steps[Outcome]]) -> Steps[None]:
+        outcome: Outcome = AGAIN
+        try:
+            outcome = yield from load()
+        except Exception as error:
+            outcome = Failed(error)
+        finally:
+            self._flights.finish(flight, outcome)
+        if isinstance(outcome, Failed) and not flight.awaited:
+            self._log(flight, outcome)
+
+    def _outcome(self, job: Job, flight: Flight, *, leads: bool = False, until: float = math.inf) -> Steps[Outcome]:
+        """Wait for ``flight``, which has been joined, as long as the caller and the lease allow."""
+        options, recorder = job.options, self.store.recorder
+        start = time.monotonic()
+        soft = math.inf if options.soft_timeout is None else start + options.soft_timeout
+        hard = math.inf if options.hard_timeout is None else start + options.hard_timeout
+        lease = math.inf if until == math.inf else start + until - self.store.ttl.clock() + _ROUNDING
+        if not leads:
+            recorder.waits_joined.increment()
+        detach = False
+        try:
+            with Waiting(flight, self._shell.blocks()) as may:
+                while may and not flight.done:
+                    end = min(soft, hard, lease)
+                    timeout = None if end == math.inf else max(0.0, end - time.monotonic())
+                    yield self._shell.wait, (flight, timeout)
+                    now = time.monotonic()
+                    if flight.done or now < end:
+                        continue
+                    detach = now >= min(soft, hard)
+                    if now >= hard:
+                        raise TimeoutError(
+                            f"cache {self.store.name!r}: {show(job.key)} was not loaded within {options.hard_timeout:g} s"
+                        )
+                    if now >= soft:
+                        soft = math.inf
+                        kept = yield from self._kept_now(job)
+                        if kept is not None:
+                            recorder.stale_hits.increment()
+                            return Loaded(kept.value)
+                    elif now >= lease:
+                        return AGAIN
+        finally:
+            flight.leave(detach=detach)
+        if not may:  # a wait would never end
+            context = LoadContext[Any](job.key, None, options.tags)
+            return Loaded((yield from self._loader.call(None, job, context, positionals(job.factory) > 0)))
+        outcome: Outcome = flight.outcome
+        private = isinstance(outcome, Loaded) and outcome.private and not leads
+        return AGAIN if private else outcome
+
+    def _given(self, outcome: Outcome) -> Any:
+        if isinstance(outcome, Loaded):
+            return outcome.value
+        if outcome is None:
+            raise CacheError(f"cache {self.store.name!r}: a load came to nothing")
+        if outcome.kept is None:
+            raise outcome.error
+        self.store.recorder.stale_hits.increment()
+        return outcome.kept.value
+
+    def _watch(self, flight: Flight, storage: str, until: float) -> Steps[Outcome]:
+        """Wait for somebody else's load, for all callers of this process."""
+        driver, clock = self._lookup.driver, self.store.ttl.clock
+        while True:
+            left = min(until - clock(), _LONGEST_WATCH)
+            if left <= 0 or not driver.leader_alive(flight.lease):
+                return AGAIN
+            try:
+                if driver.capabilities.waits:
+                    yield driver.wait, (storage, flight.lease, left)
+                else:
+                    yield from _defaults.wait(left)
+                seen = yield from self._lookup.see(storage)
+            except CacheError:
+                return AGAIN  # every caller meets it, and counts it
+            if seen.record is None or seen.record.lease != flight.lease:
+                served, value = self._lookup.value(storage, seen)
+                return Loaded(value) if served else AGAIN
+
+    def _is_due(self, record: Record, options: LoadOptions) -> bool:
+        """Whether a fresh entry should be loaded now, ahead of its time.
+
+        ``early_refresh`` is XFetch: A. Vattani, F. Chierichetti, K. Lowenstein, Optimal Probabilistic Cache Stampede
+        Prevention, VLDB 2015.
+        """
+        if record.fresh_until == math.inf:
+            return False
+        now = self.store.ttl.clock()
+        left = record.fresh_until - now
+        due = options.refresh_ahead is not None and record.ttl - left >= record.ttl * options.refresh_ahead
+        if not due and options.early_refresh is not None:
+            due = record.cost * options.early_refresh * -math.log(1.0 - self.store.chance()) >= left
+        return due and is_free(record, now)
+
+    def _refresh(self, job: Job, seen: Seen) -> None:
+        if self._flights.newest(job.storage) is not None or self.store.background.busy:
+            return
+        flight = self._enter(job.storage)
+        if flight is None:
+            return
+        flight.detached = True
+        if not self._spawn(flight, self._led(flight, partial(self._loader.load, flight, job, seen))):
+            self._flights.finish(flight, AGAIN)
+
+    def _enter(self, storage: str) -> Flight | None:
+        return self._flights.enter(storage, self.store.token(), self._shell.loop())
+
+    def _see(self, storage: str) -> Steps[Seen]:
+        if not self.store.ready:
+            yield from self._lookup.open()
+        seen = yield from self._lookup.see(storage)
+        self.store.answered()
+        return seen
+
+    def _kept_now(self, job: Job) -> Steps[Kept | None]:
+        """What can be served in place of a load that takes its time."""
+        try:
+            seen = yield from self._see(job.storage)
+        except CacheError as error:
+            self._loader.failing(error, job.key)
+            return None
+        return self._loader.kept(job.storage, seen)
+
+    def _log(self, flight: Flight, outcome: Failed) -> None:
+        import logging
+
+        logging.getLogger("codomyrmex.cache").warning(
+            "cache %r: a load in the background failed", self.store.name, exc_info=outcome.error
+        )
