@@ -34,6 +34,7 @@ class Flight:
 
     Attributes:
         started: It may have looked at its source already: who comes now has to find out whether that was too early.
+        parts: What there is of the outcome already, for those who want it as it comes; None if it comes as a whole.
         stamp: What its source depends on, as it was before it started; for whoever has to find that out.
         outcome: What everybody gets; to be read once `done`.
         done: It has ended.
@@ -56,6 +57,7 @@ class Flight:
         "loop",
         "outcome",
         "part_of",
+        "parts",
         "stamp",
         "started",
         "when_deserted",
@@ -71,6 +73,7 @@ class Flight:
         self.done = False
         self.detached = False
         self.part_of: Flight | None = None
+        self.parts: Any = None
         self.when_deserted: Callable[[], object] | None = None
         self._lock = threading.Lock()
         self._callers = 0

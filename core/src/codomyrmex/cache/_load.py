@@ -49,12 +49,14 @@ class Job(NamedTuple):
         storage: Where it is kept.
         factory: Computes the value; takes a `LoadContext` or nothing.
         options: How.
+        prepare: Called with the flight of the load if this caller leads it, which then runs by itself.
     """
 
     key: str
     storage: str
     factory: Callable[..., Any]
     options: LoadOptions
+    prepare: Callable[[Flight], None] | None = None
 
 
 class Loader:

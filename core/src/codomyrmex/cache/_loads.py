@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import _defaults
 from ._fences import Plan, is_free, plan
@@ -31,6 +31,20 @@ _LONGEST_WATCH = 1.0
 _MOMENT = 0.05
 """Seconds to wait for a load that is being cancelled, before looking again."""
 _ROUNDING = 0.001
+
+
+class Arrived(NamedTuple):
+    """A caller at a load that has been joined.
+
+    Attributes:
+        flight: The load.
+        leads: The caller has begun it.
+        until: When somebody else may be tried, on the driver's clock.
+    """
+
+    flight: Flight
+    leads: bool = False
+    until: float = math.inf
 
 
 class Loads:
@@ -105,41 +119,50 @@ class Loads:
     def settled(self, job: Job, seen: Seen | None) -> Steps[Any]:
         """The value, after ``seen`` was found; None if that has to be looked up."""
         while True:
-            flight, leads, until = None, False, math.inf
-            there = self._flights.newest(job.storage)
-            if there is not None and there.join(early=True):
-                flight = there
-            else:
-                try:
-                    if seen is None:
-                        seen = yield from self._see(job.storage)
-                    now = self.store.ttl.clock()
-                    what = plan(seen, now)
-                    if what is Plan.SERVE:
-                        served, value = self._lookup.value(job.storage, seen)
-                        if served:
-                            return value
-                        seen, what = seen._replace(found=Found.UNREADABLE), Plan.LEAD
-                    if what is Plan.KEPT and (kept := self.loader.kept(job.storage, seen)) is not None:
-                        self.store.recorder.stale_hits.increment()
-                        return kept.value
-                    if what is Plan.WAIT and seen.record is not None:
-                        until = seen.record.lease_until
-                        flight, again = yield from self._joined(job, seen.record)
-                        what = Plan.WAIT if flight is not None or again else Plan.LEAD
-                except CacheError as error:
-                    self.loader.failing(error, job.key)
-                    return (yield from self.without_store(job))
-                if what is not Plan.WAIT:
-                    flight = self.enter(job.storage)
-                    if flight is not None:
-                        leads, until = True, math.inf
-                        yield from self._begin(flight, partial(self.loader.load, flight, job, seen), job)
-            seen = None
-            if flight is not None:
-                outcome = yield from self.outcome(job, flight, leads=leads, until=until)
+            try:
+                arrived = yield from self.arrive(job, seen)
+            except CacheError as error:
+                self.loader.failing(error, job.key)
+                return (yield from self.without_store(job))
+            if isinstance(arrived, Loaded):
+                return arrived.value
+            if arrived is not None:
+                outcome = yield from self.outcome(job, arrived.flight, leads=arrived.leads, until=arrived.until)
                 if outcome is not AGAIN:
                     return self.given(outcome)
+            seen = None
+
+    def arrive(self, job: Job, seen: Seen | None) -> Steps[Loaded | Arrived | None]:
+        """What can be served, or the load that has been joined or begun; None to look again.
+
+        Raises:
+            CacheError: The backend fails.
+        """
+        there = self._flights.newest(job.storage)
+        if there is not None and there.join(early=True):
+            return Arrived(there)
+        if seen is None:
+            seen = yield from self._see(job.storage)
+        what = plan(seen, self.store.ttl.clock())
+        if what is Plan.SERVE:
+            served, value = self._lookup.value(job.storage, seen)
+            if served:
+                return Loaded(value)
+            seen = seen._replace(found=Found.UNREADABLE)
+        elif what is Plan.KEPT and (kept := self.loader.kept(job.storage, seen)) is not None:
+            self.store.recorder.stale_hits.increment()
+            return Loaded(kept.value)
+        elif what is Plan.WAIT and seen.record is not None:
+            flight, again = yield from self._joined(job, seen.record)
+            if flight is not None or again:
+                return None if flight is None else Arrived(flight, until=seen.record.lease_until)
+        flight = self.enter(job.storage)
+        if flight is None:
+            return None
+        if job.prepare is not None:
+            job.prepare(flight)
+        yield from self._begin(flight, partial(self.loader.load, flight, job, seen), job)
+        return Arrived(flight, leads=True)
 
     def _joined(self, job: Job, record: Record) -> Steps[tuple[Flight | None, bool]]:
         """Join the load whose lease is in ``record``: its flight, or whether to look again; neither: take over."""
@@ -178,7 +201,7 @@ class Loads:
     def _begin(self, flight: Flight, load: Callable[[], Steps[Outcome]], job: Job) -> Steps[None]:
         """Join ``flight`` and have its load run."""
         options = job.options
-        leaves = options.hard_timeout is not None or options.soft_timeout is not None
+        leaves = job.prepare is not None or options.hard_timeout is not None or options.soft_timeout is not None
         yield from self.begin(flight, self._led(flight, load), partial(self._flights.finish, flight, AGAIN), leaves)
 
     def begin(self, flight: Flight, steps: Steps[None], abandon: Callable[[], object], leaves: bool) -> Steps[None]:
