@@ -61,7 +61,7 @@ async def astream(
             if isinstance(arrived, Loaded):
                 value = arrived.value
             elif arrived is not None and arrived.flight.parts is None:
-                steps = loads.outcome(job, arrived.flight, leads=arrived.leads, until=arrived.until)
+                steps = loads.outcome(job, arrived.flight, leads=arrived.leads, patience=arrived.patience)
                 outcome = await arun(steps, shell.perform)
                 value = _MISSING if outcome is AGAIN else loads.given(outcome)
             elif arrived is not None:

@@ -39,12 +39,12 @@ class Arrived(NamedTuple):
     Attributes:
         flight: The load.
         leads: The caller has begun it.
-        until: When somebody else may be tried, on the driver's clock.
+        patience: Seconds after which somebody else may begin one as well.
     """
 
     flight: Flight
     leads: bool = False
-    until: float = math.inf
+    patience: float = math.inf
 
 
 class Loads:
@@ -127,7 +127,7 @@ class Loads:
             if isinstance(arrived, Loaded):
                 return arrived.value
             if arrived is not None:
-                outcome = yield from self.outcome(job, arrived.flight, leads=arrived.leads, until=arrived.until)
+                outcome = yield from self.outcome(job, arrived.flight, leads=arrived.leads, patience=arrived.patience)
                 if outcome is not AGAIN:
                     return self.given(outcome)
             seen = None
@@ -140,7 +140,7 @@ class Loads:
         """
         there = self._flights.newest(job.storage)
         if there is not None and there.join(early=True):
-            return Arrived(there)
+            return Arrived(there, patience=job.options.lease)
         if seen is None:
             seen = yield from self._see(job.storage)
         what = plan(seen, self.store.ttl.clock())
@@ -154,8 +154,10 @@ class Loads:
             return Loaded(kept.value)
         elif what is Plan.WAIT and seen.record is not None:
             flight, again = yield from self._joined(job, seen.record)
-            if flight is not None or again:
-                return None if flight is None else Arrived(flight, until=seen.record.lease_until)
+            if flight is not None:
+                return Arrived(flight, patience=seen.record.lease_until - self.store.ttl.clock() + _ROUNDING)
+            if again:
+                return None
         flight = self.enter(job.storage)
         if flight is None:
             return None
@@ -221,13 +223,13 @@ class Loads:
         if isinstance(outcome, Failed) and not flight.awaited:
             self._log(flight, outcome)
 
-    def outcome(self, job: Job, flight: Flight, *, leads: bool = False, until: float = math.inf) -> Steps[Outcome]:
+    def outcome(self, job: Job, flight: Flight, *, leads: bool = False, patience: float = math.inf) -> Steps[Outcome]:
         """Wait for ``flight``, which has been joined, as long as the caller and the lease allow."""
         options, recorder = job.options, self.store.recorder
         start = time.monotonic()
         soft = math.inf if options.soft_timeout is None else start + options.soft_timeout
         hard = math.inf if options.hard_timeout is None else start + options.hard_timeout
-        lease = math.inf if until == math.inf else start + until - self.store.ttl.clock() + _ROUNDING
+        lease = start + patience
         if not leads:
             recorder.waits_joined.increment()
         detach = False
@@ -248,7 +250,7 @@ class Loads:
                         soft = math.inf
                         kept = yield from self._kept_now(job)
                         if kept is not None:
-                            recorder.stale_hits.increment()
+                            recorder.stale_hits.add(kept.stale)
                             return Loaded(kept.value)
                     elif now >= lease:
                         return AGAIN

@@ -24,6 +24,7 @@ def quick_load(loads: Loads, get: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 value = get(key, _MISSING)
             except (CacheConnectionError, CacheFullError):
+                store.recorder.misses.increment()
                 find = loads.without_store
             else:
                 if value is not _MISSING:
@@ -54,6 +55,7 @@ def quick_async_load(
             try:
                 value = await get(key, _MISSING) if inline is None else inline(key, _MISSING)
             except (CacheConnectionError, CacheFullError):
+                store.recorder.misses.increment()
                 find = loads.without_store
             else:
                 if value is not _MISSING:

@@ -142,7 +142,7 @@ def stream(
             if isinstance(arrived, Loaded):
                 value = arrived.value
             elif arrived is not None and arrived.flight.parts is None:
-                outcome = run(loads.outcome(job, arrived.flight, leads=arrived.leads, until=arrived.until))
+                outcome = run(loads.outcome(job, arrived.flight, leads=arrived.leads, patience=arrived.patience))
                 value = _MISSING if outcome is AGAIN else loads.given(outcome)
             elif arrived is not None and (yield from _read(loads, arrived, key, source)):
                 return
