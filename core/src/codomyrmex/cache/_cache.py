@@ -21,6 +21,7 @@ from ._load_context import LoadContext, load_options
 from ._loads import Loads
 from ._locks import Lock, LockSteps
 from ._lookup import Lookup
+from ._memoizing import _Memoizing
 from ._reads import Reads
 from ._removals import Removals
 from ._shells import ThreadShell
@@ -37,7 +38,7 @@ D = TypeVar("D")
 _MISSING: Any = object()
 
 
-class Cache(Generic[V]):
+class Cache(_Memoizing, Generic[V]):
     """One cache, as ``get_cache`` or a `CacheManager` returns it; safe to use from many threads.
 
     Keys are non-empty texts. A ttl is given in seconds, as a ``timedelta`` or as text (``"5m"``); None means the

@@ -79,6 +79,10 @@ class Store:
         self.lease = lease
         self.retry_after = retry_after
         self.when_closed: Callable[[bool], None] | None = None
+        self.async_view: Callable[[], Any] | None = None
+        """Makes or finds the `AsyncCache` of this cache."""
+        self.memoized: dict[str, tuple[str, str]] = {}
+        """Module and qualified name of memoized functions, by what their keys begin with."""
         self._random_bits = random_bits or _random_bits
 
     def token(self) -> bytes:
