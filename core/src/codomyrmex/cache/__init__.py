@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._async_cache import AsyncCache, AsyncNamespacedCache
     from ._cache import Cache, NamespacedCache
     from ._explain import Explanation
+    from ._load_context import LoadContext
     from ._manager import CacheManager, configure, get_async_cache, get_cache
     from ._plugins import PluginInfo
     from ._stats import CacheStats
@@ -50,6 +51,7 @@ __all__ = [
     "CacheSerializationError",
     "CacheStats",
     "Explanation",
+    "LoadContext",
     "NamespacedCache",
     "PluginInfo",
     "TTLManager",
@@ -66,6 +68,7 @@ _HOME = {
     "CacheManager": "_manager",
     "CacheStats": "_stats",
     "Explanation": "_explain",
+    "LoadContext": "_load_context",
     "NamespacedCache": "_cache",
     "PluginInfo": "_plugins",
     "TTLManager": "_ttl",

@@ -10,33 +10,32 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, TypeVar, Unpack, cast, overload
 
 from ._async_shell import TaskShell
 from ._async_steps import Perform, arun, in_thread, inline, native
+from ._bulk_loads import BulkLoads
 from ._capabilities import Capabilities, Finding
 from ._direct import direct_paths
 from ._driver import AnyAsyncBackend, AnyBackend, AsyncBackend
 from ._explain import Explanation
 from ._keys import check_namespace
-from ._load_context import LoadContext, load_options
+from ._load_context import LoadArguments, LoadContext, ManyArguments, load_options
 from ._loads import Loads
 from ._locks import AsyncLock, LockSteps
 from ._lookup import Lookup
 from ._memoizing import _AsyncMemoizing
+from ._quick_loads import quick_async_load
 from ._reads import Reads
 from ._removals import Removals
 from ._stats import CacheStats
 from ._store import PATIENCE, Store
 from ._ttl import Ttl, TTLManager
 from ._writes import Writes
-from .errors import CacheConnectionError, CacheFullError
 
 V = TypeVar("V")
 D = TypeVar("D")
 T = TypeVar("T")
-
-_MISSING: Any = object()
 
 
 def performer(driver: AnyBackend | AnyAsyncBackend) -> Perform:
@@ -75,16 +74,20 @@ class AsyncCache(_AsyncMemoizing, Generic[V]):
         self._removals = Removals(lookup, self._reads, namespace)
         self._shell = TaskShell(self._perform, store.background)
         self._loads = Loads(lookup, self._reads, self._shell)
-        if isinstance(driver, AsyncBackend):
-            return
         mine, base = cast(Any, type(self)), cast(Any, AsyncCache)
-        get, set_ = direct_paths(store, driver, self._reads, self._writes, namespace)
-        # In a worker thread if they may wait, each as a whole.
-        blocking = driver.capabilities.blocking
-        if get is not None and mine.get is base.get:
-            vars(self)["get"] = _threaded(get) if blocking == "always" else _awaited_get(get)
-        if set_ is not None and mine.set is base.set:
-            vars(self)["set"] = _awaited_set(set_) if blocking == "never" else _threaded(set_)
+        inline_get = None
+        if not isinstance(driver, AsyncBackend):
+            get, set_ = direct_paths(store, driver, self._reads, self._writes, namespace)
+            # In a worker thread if they may wait, each as a whole.
+            blocking = driver.capabilities.blocking
+            if get is not None and mine.get is base.get:
+                inline_get = None if blocking == "always" else get
+                vars(self)["get"] = _threaded(get) if inline_get is None else _awaited_get(get)
+            if set_ is not None and mine.set is base.set:
+                vars(self)["set"] = _awaited_set(set_) if blocking == "never" else _threaded(set_)
+        self._get_or_set = quick_async_load(self._loads, self.get, inline_get)
+        if mine.get_or_set is base.get_or_set:
+            vars(self)["get_or_set"] = self._get_or_set
 
     @property
     def name(self) -> str:
@@ -120,45 +123,26 @@ class AsyncCache(_AsyncMemoizing, Generic[V]):
         key: str,
         factory: Callable[[], V | Awaitable[V]] | Callable[[LoadContext[V]], V | Awaitable[V]],
         ttl: Ttl | None = None,
-        *,
-        tags: Iterable[str] = (),
-        stale_for: Ttl | None = None,
-        ttl_for: Callable[[V], Ttl | None] | None = None,
-        soft_timeout: Ttl | None = None,
-        hard_timeout: Ttl | None = None,
-        refresh_ahead: float | None = None,
-        early_refresh: float | None = None,
-        retry_after: Ttl | None = None,
-        lease: Ttl | None = None,
+        **options: Unpack[LoadArguments],
     ) -> V:
         """See `Cache.get_or_set`; what the factory gives back is awaited if it can be."""
-        if refresh_ahead is None and early_refresh is None:
-            try:
-                value = await self.get(key, _MISSING)
-            except (CacheConnectionError, CacheFullError):
-                find = self._loads.without_store
-            else:
-                if value is not _MISSING:
-                    return cast(V, value)
-                find = self._loads.missed
-        else:
-            find = self._loads.get_or_set
-        options = load_options(
-            self._store.lease,
-            self._store.retry_after,
-            ttl,
-            tags=tags,
-            stale_for=stale_for,
-            ttl_for=ttl_for,
-            soft_timeout=soft_timeout,
-            hard_timeout=hard_timeout,
-            refresh_ahead=refresh_ahead,
-            early_refresh=early_refresh,
-            retry_after=retry_after,
-            lease=lease,
-        )
-        result: V = await arun(find(self._loads.job(key, factory, options)), self._shell.perform)
-        return result
+        return cast(V, await self._get_or_set(key, factory, ttl, **options))
+
+    async def get_or_set_many(
+        self,
+        keys: Iterable[str],
+        factory: Callable[[list[str]], Mapping[str, V] | Awaitable[Mapping[str, V]]]
+        | Callable[[list[str], LoadContext[V]], Mapping[str, V] | Awaitable[Mapping[str, V]]],
+        ttl: Ttl | None = None,
+        *,
+        return_exceptions: bool = False,
+        **options: Unpack[ManyArguments],
+    ) -> dict[str, V]:
+        """See `Cache.get_or_set_many`; what the factory gives back is awaited if it can be."""
+        checked = load_options(self._store.lease, self._store.retry_after, ttl, **options)
+        loads = BulkLoads(self._lookup, self._reads, self._loads)
+        steps = loads.get_or_set_many(loads.job(keys, factory, checked), errors=return_exceptions)
+        return await arun(steps, self._shell.perform)
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, V]:
         """See `Cache.get_many`."""

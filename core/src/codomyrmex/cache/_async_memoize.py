@@ -162,9 +162,17 @@ class AsyncBoundMemoized(AsyncMemoized[Q, R]):
     """
 
     def __init__(self, memoized: AsyncMemoized[..., R], instance: Any) -> None:
-        self._memoized: AsyncMemoized[..., R] = memoized
+        self._memoized: Any = memoized
         self._instance = instance
         self.__doc__ = memoized.__doc__
+
+    @property
+    def __func__(self) -> Any:
+        return self._memoized
+
+    @property
+    def __self__(self) -> Any:
+        return self._instance
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -174,11 +182,13 @@ class AsyncBoundMemoized(AsyncMemoized[Q, R]):
     async def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> R:
         """See `AsyncMemoized.__call__`."""
         memoized, instance = self._memoized, self._instance
-        return await memoized._found(memoized._keys.of_method(instance, args, kwargs), (instance, *args), kwargs)
+        value: R = await memoized._found(memoized._keys.of_method(instance, args, kwargs), (instance, *args), kwargs)
+        return value
 
     def key(self, *args: Q.args, **kwargs: Q.kwargs) -> str:
         """See `AsyncMemoized.key`."""
-        return self._memoized._keys.of_method(self._instance, args, kwargs)
+        key: str = self._memoized._keys.of_method(self._instance, args, kwargs)
+        return key
 
     async def peek(self, *args: Q.args, **kwargs: Q.kwargs) -> R | None:
         """See `AsyncMemoized.peek`."""
@@ -187,11 +197,13 @@ class AsyncBoundMemoized(AsyncMemoized[Q, R]):
 
     async def refresh(self, *args: Q.args, **kwargs: Q.kwargs) -> R:
         """See `AsyncMemoized.refresh`."""
-        return await self._memoized._refreshed(self.key(*args, **kwargs), (self._instance, *args), kwargs)
+        value: R = await self._memoized._refreshed(self.key(*args, **kwargs), (self._instance, *args), kwargs)
+        return value
 
     async def invalidate(self, *args: Q.args, **kwargs: Q.kwargs) -> bool:
         """See `AsyncMemoized.invalidate`."""
-        return await self._memoized.cache.delete(self.key(*args, **kwargs))
+        there: bool = await self._memoized.cache.delete(self.key(*args, **kwargs))
+        return there
 
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
         return self  # it has its instance

@@ -61,9 +61,9 @@ class TaskShell:
             if timer is not None:
                 timer.cancel()
 
-    async def call(self, flight: Flight | None, function: Callable[..., Any], *args: Any) -> Any:
+    async def call(self, flights: tuple[Flight, ...], function: Callable[..., Any], *args: Any) -> Any:
         """See `Shell.call`; what can be awaited is."""
-        token = computing.set(computing.get() if flight is None else (*computing.get(), flight))
+        token = computing.set(computing.get() + flights)
         try:
             result = function(*args)
             return await result if inspect.isawaitable(result) else result

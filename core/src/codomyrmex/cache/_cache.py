@@ -10,18 +10,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, TypeVar, Unpack, cast, overload
 
+from ._bulk_loads import BulkLoads
 from ._capabilities import Capabilities, Finding
 from ._direct import direct_paths
 from ._driver import AnyBackend
 from ._explain import Explanation
 from ._keys import check_namespace
-from ._load_context import LoadContext, load_options
+from ._load_context import LoadArguments, LoadContext, ManyArguments, load_options
 from ._loads import Loads
 from ._locks import Lock, LockSteps
 from ._lookup import Lookup
 from ._memoizing import _Memoizing
+from ._quick_loads import quick_load
 from ._reads import Reads
 from ._removals import Removals
 from ._shells import ThreadShell
@@ -30,12 +32,9 @@ from ._steps import run
 from ._store import Store
 from ._ttl import Ttl, TTLManager
 from ._writes import Writes
-from .errors import CacheConnectionError, CacheFullError
 
 V = TypeVar("V")
 D = TypeVar("D")
-
-_MISSING: Any = object()
 
 
 class Cache(_Memoizing, Generic[V]):
@@ -63,6 +62,9 @@ class Cache(_Memoizing, Generic[V]):
             vars(self)["get"] = get
         if set_ is not None and mine.set is base.set:
             vars(self)["set"] = set_
+        self._get_or_set = quick_load(self._loads, self.get)
+        if mine.get_or_set is base.get_or_set:
+            vars(self)["get_or_set"] = self._get_or_set
 
     @property
     def name(self) -> str:
@@ -98,16 +100,7 @@ class Cache(_Memoizing, Generic[V]):
         key: str,
         factory: Callable[[], V] | Callable[[LoadContext[V]], V],
         ttl: Ttl | None = None,
-        *,
-        tags: Iterable[str] = (),
-        stale_for: Ttl | None = None,
-        ttl_for: Callable[[V], Ttl | None] | None = None,
-        soft_timeout: Ttl | None = None,
-        hard_timeout: Ttl | None = None,
-        refresh_ahead: float | None = None,
-        early_refresh: float | None = None,
-        retry_after: Ttl | None = None,
-        lease: Ttl | None = None,
+        **options: Unpack[LoadArguments],
     ) -> V:
         """Return the value of ``key``, or compute and store it; one load at a time, wherever its callers are.
 
@@ -118,6 +111,9 @@ class Cache(_Memoizing, Generic[V]):
             key: Its key.
             factory: Computes the value. It may take one argument, a `LoadContext`. None is a value like any other.
             ttl: How long the value is served; None for the cache's default, inf for ever.
+            options: By name, each optional, as listed below.
+
+        Options:
             tags: Texts by which `invalidate_tags` finds it.
             stale_for: How long it is kept as a fallback after its ttl; None for the cache's default.
             ttl_for: Chooses the ttl by the value; None from it means ``ttl``.
@@ -135,32 +131,37 @@ class Cache(_Memoizing, Generic[V]):
             CacheConfigError: An option is unusable.
             Exception: What the factory raises, if no kept value can be served in its place.
         """
-        if refresh_ahead is None and early_refresh is None:
-            try:
-                value = self.get(key, _MISSING)
-            except (CacheConnectionError, CacheFullError):
-                find = self._loads.without_store
-            else:
-                if value is not _MISSING:
-                    return cast(V, value)
-                find = self._loads.missed
-        else:
-            find = self._loads.get_or_set
-        options = load_options(
-            self._store.lease,
-            self._store.retry_after,
-            ttl,
-            tags=tags,
-            stale_for=stale_for,
-            ttl_for=ttl_for,
-            soft_timeout=soft_timeout,
-            hard_timeout=hard_timeout,
-            refresh_ahead=refresh_ahead,
-            early_refresh=early_refresh,
-            retry_after=retry_after,
-            lease=lease,
-        )
-        return run(find(self._loads.job(key, factory, options)))  # type: ignore[no-any-return]
+        return cast(V, self._get_or_set(key, factory, ttl, **options))
+
+    def get_or_set_many(
+        self,
+        keys: Iterable[str],
+        factory: Callable[[list[str]], Mapping[str, V]] | Callable[[list[str], LoadContext[V]], Mapping[str, V]],
+        ttl: Ttl | None = None,
+        *,
+        return_exceptions: bool = False,
+        **options: Unpack[ManyArguments],
+    ) -> dict[str, V]:
+        """Return the values of ``keys``; those that are missing are computed by one call of ``factory``, and stored.
+
+        Keys that somebody else is loading are waited for. See `get_or_set` for what all loads have in common.
+
+        Args:
+            keys: Their keys.
+            factory: Takes a list of the missing keys, perhaps a `LoadContext` that holds for all of them, and returns
+                a mapping of values. Keys that it leaves out are left out of the result; an exception in place of a
+                value is that key's failure.
+            ttl: How long their values are served; None for the cache's default.
+            return_exceptions: Return a key's exception as its value. Otherwise the first one is raised, once all
+                other values have been stored.
+            options: ``tags``, ``stale_for``, ``ttl_for``, ``retry_after`` and ``lease`` of `get_or_set`.
+
+        Raises:
+            Exception: What the factory raises, or the first failure of a key without a kept value.
+        """
+        checked = load_options(self._store.lease, self._store.retry_after, ttl, **options)
+        loads = BulkLoads(self._lookup, self._reads, self._loads)
+        return run(loads.get_or_set_many(loads.job(keys, factory, checked), errors=return_exceptions))
 
     def get_many(self, keys: Iterable[str]) -> dict[str, V]:
         """Return those of ``keys`` that are found, in one round trip."""

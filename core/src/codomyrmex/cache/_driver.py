@@ -21,7 +21,7 @@ from zlib import crc32
 from . import _defaults
 from ._capabilities import Capabilities, Finding, Purged, ScanPage, Usage
 from ._clocks import Clock
-from ._record import Field, Record, Version
+from ._record import Field, Record, Swap, Version
 from ._stats import Counter
 from ._steps import Steps, run
 
@@ -124,6 +124,13 @@ class Backend(_Described, ABC, Generic[S]):
             header_only: Only the header of ``new`` is used; annex and payload (value and tags) stay.
         """
 
+    def swap_many(self, swaps: Sequence[Swap]) -> Sequence[bool]:
+        """Several swaps of different keys, each atomic by itself; their results in the same order.
+
+        To be overridden where they can be made in one trip.
+        """
+        return [self.swap(*one) for one in swaps]
+
     def open(self) -> None:
         """Get ready: called before the first operation of a cache whose `capabilities.clock` is ``"server"``.
 
@@ -225,6 +232,10 @@ class AsyncBackend(_Described, ABC, Generic[S]):
         self, key: str, field: Field, expected: Version | None, new: S | None, header_only: bool = False
     ) -> bool:
         """See `Backend.swap`."""
+
+    async def swap_many(self, swaps: Sequence[Swap]) -> Sequence[bool]:
+        """See `Backend.swap_many`."""
+        return [await self.swap(*one) for one in swaps]
 
     async def open(self) -> None:
         """See `Backend.open`."""

@@ -13,15 +13,14 @@ from dataclasses import replace
 from enum import Enum, auto
 from typing import NamedTuple
 
-from ._lookup import Decision, Found, Lookup, Seen
-from ._record import Field, Record, Tags, Times
+from ._lookup import NOTHING, Decision, Found, Lookup, Seen
+from ._record import Field, Record, Swap, Tags, Times
 from ._steps import Steps
 from ._tags import Sequence
 
 _PATIENCE = 10
 """Times its lease that a load may take and still store, if nobody has taken over."""
 _HAS_VALUE = (Found.FRESH, Found.STALE)
-NOT_THERE = Seen(Found.ABSENT)
 
 
 class Plan(Enum):
@@ -81,19 +80,22 @@ class Fences:
 
     def plant(self, storage: str, seen: Seen, lease: bytes, life: float) -> Steps[bool]:
         """Put ``lease`` where ``seen`` was, for ``life`` seconds; False if somebody was quicker."""
+        swap = self.planting(storage, seen, lease, life)
+        return (yield from self._lookup.replace(storage, seen, swap.new, swap.header_only))
+
+    def planting(self, storage: str, seen: Seen, lease: bytes, life: float) -> Swap:
+        """The swap that puts ``lease`` where ``seen`` was."""
         now = self._store.ttl.clock()
         until, kept = now + life, now + life * _PATIENCE
-        record = seen.record
+        record, codec, version = seen.record, self._store.codec, self._store.token()
         if record is None or seen.found not in _HAS_VALUE:
-            version = self._store.token()
             pending = Record(None, version, kept, kept, kept - now, lease, until, pending=True)
-            return (yield from self._lookup.replace(storage, seen, self._store.codec.encode(storage, pending)))
-        leased = replace(record, version=self._store.token(), lease=lease, lease_until=until, failed=False)
+            return Swap(storage, Field.VERSION, seen.version, codec.encode(storage, pending))
+        leased = replace(record, version=version, lease=lease, lease_until=until, failed=False)
         if leased.value_until == leased.fresh_until < kept:
             # Without a fallback the record would go with its value, and the lease with the record.
             leased.kept_until, leased.extended = kept, True
-        header = self._store.codec.header(storage, leased)
-        return (yield from self._lookup.replace(storage, seen, header, True))
+        return Swap(storage, Field.VERSION, seen.version, codec.header(storage, leased), True)
 
     def capture(self, tags: tuple[str, ...], until: float, *, late: bool) -> Steps[Captured]:
         """What the tags are now; ``late`` if more may be added at the end."""
@@ -134,9 +136,12 @@ class Fences:
 
     def store(self, key: str, storage: str, lease: bytes, record: Record) -> Steps[bool]:
         """Store ``record`` if ``lease`` is still there."""
-        new = self._store.encode(key, storage, record)
-        stored: bool = yield self._lookup.driver.swap, (storage, Field.LEASE, lease, new, False)
+        stored: bool = yield self._lookup.driver.swap, tuple(self.storing(key, storage, lease, record))
         return stored
+
+    def storing(self, key: str, storage: str, lease: bytes, record: Record) -> Swap:
+        """The swap that stores ``record`` if ``lease`` is still there; raises `CacheSerializationError`."""
+        return Swap(storage, Field.LEASE, lease, self._store.encode(key, storage, record))
 
     def renew(self, storage: str, lease: bytes, record: Record, times: Times) -> Steps[bool]:
         """Let the time of the value in ``record`` begin anew if ``lease`` is still there."""
@@ -157,9 +162,9 @@ class Fences:
             yield from ()
             record = seen.record
             if record is None or record.lease != lease:
-                return Decision(NOT_THERE, swap=False)
+                return Decision(NOTHING, swap=False)
             if seen.found not in _HAS_VALUE:
-                return Decision(NOT_THERE)
+                return Decision(NOTHING)
             free = _freed(record, self._store.token(), Times(record.fresh_until, record.value_until, record.ttl))
             if retry_after:
                 free.failed, free.lease_until = True, self._store.ttl.clock() + retry_after

@@ -34,10 +34,12 @@ class Flight:
 
     Attributes:
         started: It may have looked at its source already: who comes now has to find out whether that was too early.
+        parts: What there is of the outcome already, for those who want it as it comes; None if it comes as a whole.
         stamp: What its source depends on, as it was before it started; for whoever has to find that out.
         outcome: What everybody gets; to be read once `done`.
         done: It has ended.
         detached: It goes on when nobody waits for it any more.
+        part_of: A larger one that computes it together with others; who waits for this one waits for that, too.
         when_deserted: Called once, when nobody waits for it any more and it is not detached.
     """
 
@@ -54,6 +56,8 @@ class Flight:
         "lease",
         "loop",
         "outcome",
+        "part_of",
+        "parts",
         "stamp",
         "started",
         "when_deserted",
@@ -68,6 +72,8 @@ class Flight:
         self.outcome: Any = None
         self.done = False
         self.detached = False
+        self.part_of: Flight | None = None
+        self.parts: Any = None
         self.when_deserted: Callable[[], object] | None = None
         self._lock = threading.Lock()
         self._callers = 0
@@ -83,14 +89,19 @@ class Flight:
 
     def join(self, *, early: bool = False) -> bool:
         """Wait for it from now on, until `leave`; False if it is over, deserted or, ``early``, started already."""
+        if self.part_of is not None and not self.part_of.join():
+            return False
         with self._lock:
-            if self._deserted or self.done or (early and self.started):
-                return False
-            self._callers += 1
-            return True
+            joined = not (self._deserted or self.done or (early and self.started))
+            self._callers += joined
+        if self.part_of is not None and not joined:
+            self.part_of.leave()
+        return joined
 
     def leave(self, *, detach: bool = False) -> None:
         """Wait no longer; ``detach`` lets it go on without callers."""
+        if self.part_of is not None:
+            self.part_of.leave(detach=detach)
         with self._lock:
             self._callers -= 1
             self.detached = self.detached or detach

@@ -16,7 +16,7 @@ from ._flights import Flight
 from ._keys import show
 from ._load_context import Kept, LoadContext, LoadOptions, positionals
 from ._lookup import Found, Lookup, Seen
-from ._record import Record
+from ._record import Record, Times
 from ._shells import Shell
 from ._steps import Steps
 from .errors import CacheConnectionError, CacheError, CacheFullError
@@ -49,12 +49,14 @@ class Job(NamedTuple):
         storage: Where it is kept.
         factory: Computes the value; takes a `LoadContext` or nothing.
         options: How.
+        prepare: Called with the flight of the load if this caller leads it, which then runs by itself.
     """
 
     key: str
     storage: str
     factory: Callable[..., Any]
     options: LoadOptions
+    prepare: Callable[[Flight], None] | None = None
 
 
 class Loader:
@@ -84,7 +86,7 @@ class Loader:
         except (CacheConnectionError, CacheFullError) as error:
             self.failing(error, job.key)
         except BaseException:
-            yield from self._release(job, lease)
+            yield from self.release(job.storage, lease)
             raise
         kept = self.kept(job.storage, seen)
         if captured is None:
@@ -94,18 +96,18 @@ class Loader:
         try:
             value = yield from self.call(flight, job, context, takes_context)
         except Exception as error:
-            return (yield from self._failed(job, lease, error))
+            return (yield from self.failed(job, lease, error))
         except BaseException:
-            yield from self._release(job, lease)
+            yield from self.release(job.storage, lease)
             raise
         if context.skipped:
-            yield from self._release(job, lease)
-            return Loaded(value)
+            yield from self.release(job.storage, lease)
+            return Loaded(value, context.private)
         cost = time.perf_counter() - begin
         try:
             return (yield from self._stored(job, lease, captured, context, kept, value, cost))
         except BaseException:
-            yield from self._release(job, lease)
+            yield from self.release(job.storage, lease)
             raise
 
     def compute(self, flight: Flight, job: Job, kept: Kept | None = None) -> Steps[Outcome]:
@@ -128,9 +130,10 @@ class Loader:
         recorder.loads.increment()
         if flight is not None:
             flight.start()
+        arguments = (context,) if takes_context else ()
         begin = time.perf_counter_ns()
         try:
-            value = yield self._shell.call, (flight, job.factory, *((context,) if takes_context else ()))
+            value = yield self._shell.call, (() if flight is None else (flight,), job.factory, *arguments)
             if context.failure is not None:
                 raise self._error(job, f"loading {show(job.key)} failed: {context.failure}")
             if context.unchanged and not context.has_value:
@@ -154,6 +157,14 @@ class Loader:
             return None
         return Kept(value, self.store.ttl.age(record), seen.found is Found.STALE, record)
 
+    def times(self, options: LoadOptions, context: LoadContext[Any], value: Any) -> Times:
+        """The lifetime of a value, as the caller and the factory have chosen it."""
+        ttl = context.ttl
+        if ttl is None and options.ttl_for is not None:
+            ttl = options.ttl_for(value)
+        stale_for = options.stale_for if context.stale_for is None else context.stale_for
+        return self.store.ttl.times(options.ttl if ttl is None else ttl, stale_for)
+
     def failing(self, error: CacheError, key: str) -> None:
         """Count a failure of the backend that costs no caller their value; raises what is none."""
         self.store.locate(error, key)
@@ -173,13 +184,7 @@ class Loader:
     ) -> Steps[Outcome]:
         """Store what the factory gave, if nothing has happened meanwhile."""
         store, options, fences = self.store, job.options, self.fences
-        ttl = context.ttl
-        if ttl is None and options.ttl_for is not None:
-            ttl = options.ttl_for(value)
-        times = store.ttl.times(
-            options.ttl if ttl is None else ttl,
-            options.stale_for if context.stale_for is None else context.stale_for,
-        )
+        times = self.times(options, context, value)
         token = context.token_bytes()
         same = context.unchanged and kept is not None and kept.record.token == token
         try:
@@ -188,7 +193,7 @@ class Loader:
             else:
                 tokens = yield from fences.tokens(captured, context.tags, times.kept_until)
                 if tokens is None:
-                    yield from self._release(job, lease)
+                    yield from self.release(job.storage, lease)
                     return Loaded(value, private=True)
                 record = Record(value, store.token(), *times, tags=tokens, cost=cost, token=token)
                 done = yield from fences.store(job.key, job.storage, lease, record)
@@ -199,7 +204,7 @@ class Loader:
             store.recorder.sets.increment()
         return Loaded(value)
 
-    def _failed(self, job: Job, lease: bytes, error: Exception) -> Steps[Outcome]:
+    def failed(self, job: Job, lease: bytes, error: Exception) -> Steps[Outcome]:
         """What a load leaves behind that brought nothing."""
         try:
             left = yield from self.fences.give_up(job.storage, lease, job.options.retry_after)
@@ -208,10 +213,11 @@ class Loader:
             return Failed(error)
         return Failed(error, self.kept(job.storage, left) if left.found is Found.STALE else None)
 
-    def _release(self, job: Job, lease: bytes) -> Steps[None]:
+    def release(self, storage: str, lease: bytes) -> Steps[None]:
+        """Take a lease out of a load that brings nothing."""
         # On the way out of a load that was broken off: what broke it off is what counts.
         with suppress(Exception):
-            yield from self.fences.give_up(job.storage, lease)
+            yield from self.fences.give_up(storage, lease)
 
     def _error(self, job: Job, message: str) -> CacheError:
         store = self.store

@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypedDict, TypeVar
 
 from ._record import Record
 from ._tags import check_tags
@@ -50,6 +50,25 @@ class LoadOptions:
     early_refresh: float | None = None
     retry_after: float = 10.0
     lease: float = 30.0
+
+
+class ManyArguments(TypedDict, total=False):
+    """What `Cache.get_or_set_many` may be given by name."""
+
+    tags: Iterable[str]
+    stale_for: Ttl | None
+    ttl_for: Callable[[Any], Ttl | None] | None
+    retry_after: Ttl | None
+    lease: Ttl | None
+
+
+class LoadArguments(ManyArguments, total=False):
+    """What `Cache.get_or_set` may be given by name."""
+
+    soft_timeout: Ttl | None
+    hard_timeout: Ttl | None
+    refresh_ahead: float | None
+    early_refresh: float | None
 
 
 def load_options(
@@ -127,6 +146,7 @@ class LoadContext(Generic[V]):
         self.stale_for: Ttl | None = None
         self.tags = set(tags)
         self.skipped = False
+        self.private = False
         self.failure: str | None = None
         self.unchanged = False
 

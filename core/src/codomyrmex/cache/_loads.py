@@ -11,15 +11,15 @@ import math
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import _defaults
-from ._fences import NOT_THERE, Plan, is_free, plan
+from ._fences import Plan, is_free, plan
 from ._flights import Flight, Waiting
 from ._keys import show
 from ._load import AGAIN, Failed, Job, Loaded, Loader, Outcome
 from ._load_context import Kept, LoadContext, LoadOptions, positionals
-from ._lookup import Found, Lookup, Seen
+from ._lookup import NOTHING, Found, Lookup, Seen
 from ._reads import Reads
 from ._record import Record
 from ._shells import Shell
@@ -33,6 +33,20 @@ _MOMENT = 0.05
 _ROUNDING = 0.001
 
 
+class Arrived(NamedTuple):
+    """A caller at a load that has been joined.
+
+    Attributes:
+        flight: The load.
+        leads: The caller has begun it.
+        patience: Seconds after which somebody else may begin one as well.
+    """
+
+    flight: Flight
+    leads: bool = False
+    patience: float = math.inf
+
+
 class Loads:
     """Computing operations of one view.
 
@@ -44,10 +58,10 @@ class Loads:
 
     def __init__(self, lookup: Lookup, reads: Reads, shell: Shell) -> None:
         self.store = lookup.store
-        self._shell = shell
+        self.shell = shell
         self._lookup = lookup
         self._reads = reads
-        self._loader = Loader(lookup, shell)
+        self.loader = Loader(lookup, shell)
         self._flights = lookup.store.flights
 
     def job(self, key: str, factory: Callable[..., Any], options: LoadOptions) -> Job:
@@ -63,13 +77,13 @@ class Loads:
         try:
             seen = yield from self._see(job.storage)
         except CacheError as error:
-            self._loader.failing(error, job.key)
+            self.loader.failing(error, job.key)
             recorder.misses.increment()
             return (yield from self.without_store(job))
         served, value = self._lookup.value(job.storage, seen)
         if not served:
             recorder.misses.increment()
-            return (yield from self._settled(job, seen))
+            return (yield from self.settled(job, seen))
         recorder.hits.increment()
         yield from self._reads.slide(job.storage, seen)
         if seen.record is not None and self._is_due(seen.record, job.options):
@@ -81,7 +95,7 @@ class Loads:
         if self.store.down:
             return (yield from self.without_store(job))
         # Nearly always there is nothing at all: then planting the lease is the first call of the driver.
-        return (yield from self._settled(job, NOT_THERE if self._flights.newest(job.storage) is None else None))
+        return (yield from self.settled(job, NOTHING if self._flights.newest(job.storage) is None else None))
 
     def refresh(self, job: Job) -> Steps[Any]:
         """The value, loaded now whatever is there; those who wait for a load share it."""
@@ -89,73 +103,85 @@ class Loads:
             try:
                 seen = yield from self._see(job.storage)
             except CacheError as error:
-                self._loader.failing(error, job.key)
+                self.loader.failing(error, job.key)
                 return (yield from self.without_store(job))
-            flight = self._enter(job.storage)
+            flight = self.enter(job.storage)
             if flight is not None:
-                yield from self._begin(flight, partial(self._loader.load, flight, job, seen), job)
-                outcome = yield from self._outcome(job, flight, leads=True)
+                yield from self._begin(flight, partial(self.loader.load, flight, job, seen), job)
+                outcome = yield from self.outcome(job, flight, leads=True)
                 if outcome is not AGAIN:
-                    return self._given(outcome)
+                    return self.given(outcome)
             elif (there := self._flights.newest(job.storage)) is not None and there.join(early=True):
-                outcome = yield from self._outcome(job, there)
+                outcome = yield from self.outcome(job, there)
                 if outcome is not AGAIN:
-                    return self._given(outcome)
+                    return self.given(outcome)
 
-    def _settled(self, job: Job, seen: Seen | None) -> Steps[Any]:
+    def settled(self, job: Job, seen: Seen | None) -> Steps[Any]:
+        """The value, after ``seen`` was found; None if that has to be looked up."""
         while True:
-            flight, leads, until = None, False, math.inf
-            there = self._flights.newest(job.storage)
-            if there is not None and there.join(early=True):
-                flight = there
-            else:
-                try:
-                    if seen is None:
-                        seen = yield from self._see(job.storage)
-                    now = self.store.ttl.clock()
-                    what = plan(seen, now)
-                    if what is Plan.SERVE:
-                        served, value = self._lookup.value(job.storage, seen)
-                        if served:
-                            return value
-                        seen, what = seen._replace(found=Found.UNREADABLE), Plan.LEAD
-                    if what is Plan.KEPT and (kept := self._loader.kept(job.storage, seen)) is not None:
-                        self.store.recorder.stale_hits.increment()
-                        return kept.value
-                    if what is Plan.WAIT and seen.record is not None:
-                        until = seen.record.lease_until
-                        flight, leads = yield from self._joined(job, seen.record)
-                        what = Plan.WAIT if flight is not None or leads is None else Plan.LEAD
-                except CacheError as error:
-                    self._loader.failing(error, job.key)
-                    return (yield from self.without_store(job))
-                if what is not Plan.WAIT:
-                    flight = self._enter(job.storage)
-                    if flight is not None:
-                        leads, until = True, math.inf
-                        yield from self._begin(flight, partial(self._loader.load, flight, job, seen), job)
-            seen = None
-            if flight is not None:
-                outcome = yield from self._outcome(job, flight, leads=bool(leads), until=until)
+            try:
+                arrived = yield from self.arrive(job, seen)
+            except CacheError as error:
+                self.loader.failing(error, job.key)
+                return (yield from self.without_store(job))
+            if isinstance(arrived, Loaded):
+                return arrived.value
+            if arrived is not None:
+                outcome = yield from self.outcome(job, arrived.flight, leads=arrived.leads, patience=arrived.patience)
                 if outcome is not AGAIN:
-                    return self._given(outcome)
+                    return self.given(outcome)
+            seen = None
 
-    def _joined(self, job: Job, record: Record) -> Steps[tuple[Flight | None, bool | None]]:
-        """A flight for the load whose lease is in ``record``, joined; no flight and False to take over, None to retry."""
+    def arrive(self, job: Job, seen: Seen | None) -> Steps[Loaded | Arrived | None]:
+        """What can be served, or the load that has been joined or begun; None to look again.
+
+        Raises:
+            CacheError: The backend fails.
+        """
+        there = self._flights.newest(job.storage)
+        if there is not None and there.join(early=True):
+            return Arrived(there, patience=job.options.lease)
+        if seen is None:
+            seen = yield from self._see(job.storage)
+        what = plan(seen, self.store.ttl.clock())
+        if what is Plan.SERVE:
+            served, value = self._lookup.value(job.storage, seen)
+            if served:
+                return Loaded(value)
+            seen = seen._replace(found=Found.UNREADABLE)
+        elif what is Plan.KEPT and (kept := self.loader.kept(job.storage, seen)) is not None:
+            self.store.recorder.stale_hits.increment()
+            return Loaded(kept.value)
+        elif what is Plan.WAIT and seen.record is not None:
+            flight, again = yield from self._joined(job, seen.record)
+            if flight is not None:
+                return Arrived(flight, patience=seen.record.lease_until - self.store.ttl.clock() + _ROUNDING)
+            if again:
+                return None
+        flight = self.enter(job.storage)
+        if flight is None:
+            return None
+        if job.prepare is not None:
+            job.prepare(flight)
+        yield from self._begin(flight, partial(self.loader.load, flight, job, seen), job)
+        return Arrived(flight, leads=True)
+
+    def _joined(self, job: Job, record: Record) -> Steps[tuple[Flight | None, bool]]:
+        """Join the load whose lease is in ``record``: its flight, or whether to look again; neither: take over."""
         lease = record.lease or b""
         flight = self._flights.with_lease(lease)
         if flight is not None:
-            if not (yield from self._loader.fences.still(flight.stamp or ())):
+            if not (yield from self.loader.fences.still(flight.stamp or ())):
                 return None, False
             if flight.join():
                 return flight, False
-            yield self._shell.wait, (flight, _MOMENT)
-            return None, None
+            yield self.shell.wait, (flight, _MOMENT)
+            return None, True
         if not self._lookup.driver.leader_alive(lease):
             return None, False
-        flight = self._flights.follow(lease, self._shell.loop())
+        flight = self._flights.follow(lease, self.shell.loop())
         if flight is None:
-            return None, None
+            return None, True
         yield from self._begin(flight, partial(self._watch, flight, job.storage, record.lease_until), job)
         return flight, False
 
@@ -163,28 +189,28 @@ class Loads:
         """The value, computed while the backend fails; callers of the same outage share it."""
         while True:
             key = (job.storage, self.store.outages)
-            flight = self._flights.enter(key, self.store.token(), self._shell.loop(), joins_started=True)
+            flight = self._flights.enter(key, self.store.token(), self.shell.loop(), joins_started=True)
             if flight is not None:
-                yield from self._begin(flight, partial(self._loader.compute, flight, job), job)
-                outcome = yield from self._outcome(job, flight, leads=True)
+                yield from self._begin(flight, partial(self.loader.compute, flight, job), job)
+                outcome = yield from self.outcome(job, flight, leads=True)
             elif (there := self._flights.newest(key)) is not None and there.join():
-                outcome = yield from self._outcome(job, there)
+                outcome = yield from self.outcome(job, there)
             else:
                 continue
             if outcome is not AGAIN:
-                return self._given(outcome)
+                return self.given(outcome)
 
     def _begin(self, flight: Flight, load: Callable[[], Steps[Outcome]], job: Job) -> Steps[None]:
-        """Join ``flight`` and have its load run: here, or by itself where somebody may have to go on without it."""
+        """Join ``flight`` and have its load run."""
         options = job.options
-        leaves = options.hard_timeout is not None or options.soft_timeout is not None
-        flight.join()
-        steps = self._led(flight, load)
-        if (self._shell.inline and not leaves) or not self._spawn(flight, steps):
-            yield from steps
+        leaves = job.prepare is not None or options.hard_timeout is not None or options.soft_timeout is not None
+        yield from self.begin(flight, self._led(flight, load), partial(self._flights.finish, flight, AGAIN), leaves)
 
-    def _spawn(self, flight: Flight, steps: Steps[None]) -> bool:
-        return self._shell.spawn(flight, steps, partial(self._flights.finish, flight, AGAIN))
+    def begin(self, flight: Flight, steps: Steps[None], abandon: Callable[[], object], leaves: bool) -> Steps[None]:
+        """Join ``flight`` and have ``steps`` run: here, or by themselves if the caller may leave them behind."""
+        flight.join()
+        if (self.shell.inline and not leaves) or not self.shell.spawn(flight, steps, abandon):
+            yield from steps
 
     def _led(self, flight: Flight, load: Callable[[], Steps[Outcome]]) -> Steps[None]:
         outcome: Outcome = AGAIN
@@ -197,35 +223,34 @@ class Loads:
         if isinstance(outcome, Failed) and not flight.awaited:
             self._log(flight, outcome)
 
-    def _outcome(self, job: Job, flight: Flight, *, leads: bool = False, until: float = math.inf) -> Steps[Outcome]:
+    def outcome(self, job: Job, flight: Flight, *, leads: bool = False, patience: float = math.inf) -> Steps[Outcome]:
         """Wait for ``flight``, which has been joined, as long as the caller and the lease allow."""
         options, recorder = job.options, self.store.recorder
         start = time.monotonic()
         soft = math.inf if options.soft_timeout is None else start + options.soft_timeout
         hard = math.inf if options.hard_timeout is None else start + options.hard_timeout
-        lease = math.inf if until == math.inf else start + until - self.store.ttl.clock() + _ROUNDING
+        lease = start + patience
         if not leads:
             recorder.waits_joined.increment()
         detach = False
         try:
-            with Waiting(flight, self._shell.blocks()) as may:
+            with Waiting(flight, self.shell.blocks()) as may:
                 while may and not flight.done:
                     end = min(soft, hard, lease)
                     timeout = None if end == math.inf else max(0.0, end - time.monotonic())
-                    yield self._shell.wait, (flight, timeout)
+                    yield self.shell.wait, (flight, timeout)
                     now = time.monotonic()
                     if flight.done or now < end:
                         continue
                     detach = now >= min(soft, hard)
                     if now >= hard:
-                        raise TimeoutError(
-                            f"cache {self.store.name!r}: {show(job.key)} was not loaded within {options.hard_timeout:g} s"
-                        )
+                        waited = f"{options.hard_timeout:g} s"
+                        raise TimeoutError(f"cache {self.store.name!r}: {show(job.key)} was not loaded within {waited}")
                     if now >= soft:
                         soft = math.inf
                         kept = yield from self._kept_now(job)
                         if kept is not None:
-                            recorder.stale_hits.increment()
+                            recorder.stale_hits.add(kept.stale)
                             return Loaded(kept.value)
                     elif now >= lease:
                         return AGAIN
@@ -233,12 +258,13 @@ class Loads:
             flight.leave(detach=detach)
         if not may:  # a wait would never end
             context = LoadContext[Any](job.key, None, options.tags)
-            return Loaded((yield from self._loader.call(None, job, context, positionals(job.factory) > 0)))
+            return Loaded((yield from self.loader.call(None, job, context, positionals(job.factory) > 0)))
         outcome: Outcome = flight.outcome
         private = isinstance(outcome, Loaded) and outcome.private and not leads
         return AGAIN if private else outcome
 
-    def _given(self, outcome: Outcome) -> Any:
+    def given(self, outcome: Outcome) -> Any:
+        """What a caller is given; raises what the load has failed with."""
         if isinstance(outcome, Loaded):
             return outcome.value
         if outcome is None:
@@ -285,15 +311,26 @@ class Loads:
     def _refresh(self, job: Job, seen: Seen) -> None:
         if self._flights.newest(job.storage) is not None or self.store.background.busy:
             return
-        flight = self._enter(job.storage)
+        flight = self.enter(job.storage)
         if flight is None:
             return
         flight.detached = True
-        if not self._spawn(flight, self._led(flight, partial(self._loader.load, flight, job, seen))):
-            self._flights.finish(flight, AGAIN)
+        steps = self._led(flight, partial(self.loader.load, flight, job, seen))
+        abandon = partial(self._flights.finish, flight, AGAIN)
+        if not self.shell.spawn(flight, steps, abandon):
+            abandon()
 
-    def _enter(self, storage: str) -> Flight | None:
-        return self._flights.enter(storage, self.store.token(), self._shell.loop())
+    def enter(self, storage: str) -> Flight | None:
+        """A new flight; None if there is one to join."""
+        return self._flights.enter(storage, self.store.token(), self.shell.loop())
+
+    def see_many(self, storages: tuple[str, ...]) -> Steps[dict[str, Seen]]:
+        """What is under several keys."""
+        if not self.store.ready:
+            yield from self._lookup.open()
+        seen = yield from self._lookup.see_many(storages)
+        self.store.answered()
+        return seen
 
     def _see(self, storage: str) -> Steps[Seen]:
         if not self.store.ready:
@@ -307,9 +344,9 @@ class Loads:
         try:
             seen = yield from self._see(job.storage)
         except CacheError as error:
-            self._loader.failing(error, job.key)
+            self.loader.failing(error, job.key)
             return None
-        return self._loader.kept(job.storage, seen)
+        return self.loader.kept(job.storage, seen)
 
     def _log(self, flight: Flight, outcome: Failed) -> None:
         import logging

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ._memo_values import Unkeyable, module_name, qualified, write
+from ._memo_values import Unkeyable, class_of, module_name, qualified, write
 from .errors import CacheConfigError, CacheKeyError
 
 SIMPLE = frozenset((int, str, type(None)))
@@ -205,7 +205,7 @@ class MemoKeys:
         there = _instances.get(id(instance))
         if there is not None and there.ref() is instance:
             return there.text
-        cls: type[Any] = type(instance)
+        cls = class_of(instance)
         if isinstance(instance, type) or hasattr(cls, "__cache_key__"):
             return self._value(self._first, instance)
         try:

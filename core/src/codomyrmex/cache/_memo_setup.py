@@ -12,6 +12,7 @@ from ._load import Job
 from ._load_context import LoadOptions, load_options
 from ._loads import Loads
 from ._memo_keys import MemoKeys
+from ._memo_values import class_of
 from .errors import CacheConfigError
 
 Decorate = Callable[["Setup", Any], Any]
@@ -102,7 +103,7 @@ def unwrapped(given: Any) -> tuple[Any, str]:
     Raises:
         TypeError: It is none, or not one whose results can be kept.
     """
-    cls: type[Any] = type(given)
+    cls = class_of(given)
     kind = {classmethod: "class", staticmethod: "static"}.get(cls, "")
     function: Any = given.__func__ if kind else given
     if issubclass(cls, (property, functools.cached_property)):

@@ -46,6 +46,11 @@ def write(value: object) -> str:
         raise Unkeyable("is nested too deep") from None
 
 
+def class_of(value: Any) -> Any:
+    """The class of ``value``, about which a type checker knows nothing."""
+    return type(value)
+
+
 def qualified(value: Any, *, checked: bool = True) -> str:
     """The name of a class or function and of its module.
 
@@ -120,7 +125,7 @@ class _Writer:
 
     def write(self, value: Any) -> str:
         """The text of ``value``."""
-        cls: type[Any] = type(value)
+        cls = class_of(value)
         plain = _PLAIN.get(cls)
         if plain is not None:
             return plain(value)
@@ -198,16 +203,16 @@ class _Writer:
             return f"{qualified(cls)}({self.write(value.value)})"
         return f"{qualified(cls)}.{value.name}"
 
-    def _derived(self, value: Any, cls: type[Any], name: str) -> str | None:
+    def _derived(self, value: Any, cls: Any, name: str) -> str | None:
         """What a subclass of a known type adds nothing to, such as a named tuple, by that type."""
-        base = next((one for one in cls.__mro__ if one in _PLAIN or one in _WHOLE), None)
+        known: list[Any] = [one for one in cls.__mro__ if one in _PLAIN or one in _WHOLE]
+        base = known[0] if known else None
         if base is None:
             return None
         tuple_fields = getattr(cls, "_fields", None) if base is tuple else None
-        inherited: Any = base.__repr__
-        if cls.__repr__ is not inherited and tuple_fields is None:
+        if cls.__repr__ is not base.__repr__ and tuple_fields is None:
             return None
-        if vars(value) if hasattr(value, "__dict__") else _slots(cls, base):
+        if getattr(value, "__dict__", None) or _slots(cls, base):
             raise Unkeyable(f"is or holds a {name}, which has more to it than a {base.__name__}: {_REMEDIES}")
         plain = _PLAIN.get(base)
         return f"{name}({plain(value) if plain is not None else _WHOLE[base](self, value)})"

@@ -162,9 +162,17 @@ class BoundMemoized(Memoized[Q, R]):
     """
 
     def __init__(self, memoized: Memoized[..., R], instance: Any) -> None:
-        self._memoized: Memoized[..., R] = memoized
+        self._memoized: Any = memoized
         self._instance = instance
         self.__doc__ = memoized.__doc__
+
+    @property
+    def __func__(self) -> Any:
+        return self._memoized
+
+    @property
+    def __self__(self) -> Any:
+        return self._instance
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -174,11 +182,13 @@ class BoundMemoized(Memoized[Q, R]):
     def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> R:
         """See `Memoized.__call__`."""
         memoized, instance = self._memoized, self._instance
-        return memoized._found(memoized._keys.of_method(instance, args, kwargs), (instance, *args), kwargs)
+        value: R = memoized._found(memoized._keys.of_method(instance, args, kwargs), (instance, *args), kwargs)
+        return value
 
     def key(self, *args: Q.args, **kwargs: Q.kwargs) -> str:
         """See `Memoized.key`."""
-        return self._memoized._keys.of_method(self._instance, args, kwargs)
+        key: str = self._memoized._keys.of_method(self._instance, args, kwargs)
+        return key
 
     def peek(self, *args: Q.args, **kwargs: Q.kwargs) -> R | None:
         """See `Memoized.peek`."""
@@ -187,11 +197,13 @@ class BoundMemoized(Memoized[Q, R]):
 
     def refresh(self, *args: Q.args, **kwargs: Q.kwargs) -> R:
         """See `Memoized.refresh`."""
-        return self._memoized._refreshed(self.key(*args, **kwargs), (self._instance, *args), kwargs)
+        value: R = self._memoized._refreshed(self.key(*args, **kwargs), (self._instance, *args), kwargs)
+        return value
 
     def invalidate(self, *args: Q.args, **kwargs: Q.kwargs) -> bool:
         """See `Memoized.invalidate`."""
-        return self._memoized.cache.delete(self.key(*args, **kwargs))
+        there: bool = self._memoized.cache.delete(self.key(*args, **kwargs))
+        return there
 
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
         return self  # it has its instance

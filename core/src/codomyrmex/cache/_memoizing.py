@@ -6,8 +6,9 @@ The views inherit it from here. What does the work is imported with the first fu
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
+from ._load_context import LoadArguments
 from ._ttl import Ttl
 
 if TYPE_CHECKING:
@@ -53,15 +54,7 @@ class _Memoizing:
         version: str | int | None = None,
         name: str | None = None,
         ttl: Ttl | None = None,
-        tags: Iterable[str] = (),
-        stale_for: Ttl | None = None,
-        ttl_for: Callable[[Any], Ttl | None] | None = None,
-        soft_timeout: Ttl | None = None,
-        hard_timeout: Ttl | None = None,
-        refresh_ahead: float | None = None,
-        early_refresh: float | None = None,
-        retry_after: Ttl | None = None,
-        lease: Ttl | None = None,
+        **options: Unpack[LoadArguments],
     ) -> Memoizer: ...
     def memoize(
         self,
@@ -73,15 +66,7 @@ class _Memoizing:
         version: str | int | None = None,
         name: str | None = None,
         ttl: Ttl | None = None,
-        tags: Iterable[str] = (),
-        stale_for: Ttl | None = None,
-        ttl_for: Callable[[Any], Ttl | None] | None = None,
-        soft_timeout: Ttl | None = None,
-        hard_timeout: Ttl | None = None,
-        refresh_ahead: float | None = None,
-        early_refresh: float | None = None,
-        retry_after: Ttl | None = None,
-        lease: Ttl | None = None,
+        **options: Unpack[LoadArguments],
     ) -> Any:
         """Decorate a function so that its results are kept: ``@cache.memoize`` or ``@cache.memoize(ttl="1h")``.
 
@@ -97,15 +82,7 @@ class _Memoizing:
             name: What its keys begin with; None for its module and qualified name. A lambda and a function inside
                 of a function need one, because others may have the same.
             ttl: How long a result is served; None for the cache's default, inf for ever.
-            tags: Texts by which `invalidate_tags` finds all of them.
-            stale_for: How long a result is kept as a fallback after its ttl; None for the cache's default.
-            ttl_for: Chooses the ttl by the result; None from it means ``ttl``.
-            soft_timeout: With a kept result, wait no longer than this for a new one; it comes in the background.
-            hard_timeout: Wait no longer than this for any.
-            refresh_ahead: See `get_or_set`, also for all that follow.
-            early_refresh: Likewise.
-            retry_after: Likewise.
-            lease: Likewise.
+            options: By name, each optional: those of `get_or_set`, such as ``tags`` and ``stale_for``.
 
         Raises:
             CacheConfigError: An option is unusable, or the function needs a name.
@@ -114,23 +91,7 @@ class _Memoizing:
         from ._memo_setup import Setup
         from ._memoize import memoized
 
-        setup = Setup(
-            self,
-            key=key,
-            ignore=ignore,
-            version=version,
-            name=name,
-            ttl=ttl,
-            tags=tags,
-            stale_for=stale_for,
-            ttl_for=ttl_for,
-            soft_timeout=soft_timeout,
-            hard_timeout=hard_timeout,
-            refresh_ahead=refresh_ahead,
-            early_refresh=early_refresh,
-            retry_after=retry_after,
-            lease=lease,
-        )
+        setup = Setup(self, key=key, ignore=ignore, version=version, name=name, ttl=ttl, **options)
         return setup.decorator(memoized, function)
 
 
@@ -148,15 +109,7 @@ class _AsyncMemoizing:
         version: str | int | None = None,
         name: str | None = None,
         ttl: Ttl | None = None,
-        tags: Iterable[str] = (),
-        stale_for: Ttl | None = None,
-        ttl_for: Callable[[Any], Ttl | None] | None = None,
-        soft_timeout: Ttl | None = None,
-        hard_timeout: Ttl | None = None,
-        refresh_ahead: float | None = None,
-        early_refresh: float | None = None,
-        retry_after: Ttl | None = None,
-        lease: Ttl | None = None,
+        **options: Unpack[LoadArguments],
     ) -> AsyncMemoizer: ...
     def memoize(
         self,
@@ -168,35 +121,11 @@ class _AsyncMemoizing:
         version: str | int | None = None,
         name: str | None = None,
         ttl: Ttl | None = None,
-        tags: Iterable[str] = (),
-        stale_for: Ttl | None = None,
-        ttl_for: Callable[[Any], Ttl | None] | None = None,
-        soft_timeout: Ttl | None = None,
-        hard_timeout: Ttl | None = None,
-        refresh_ahead: float | None = None,
-        early_refresh: float | None = None,
-        retry_after: Ttl | None = None,
-        lease: Ttl | None = None,
+        **options: Unpack[LoadArguments],
     ) -> Any:
         """See `Cache.memoize`; for coroutine functions and such methods only."""
         from ._async_memoize import async_memoized
         from ._memo_setup import Setup
 
-        setup = Setup(
-            self,
-            key=key,
-            ignore=ignore,
-            version=version,
-            name=name,
-            ttl=ttl,
-            tags=tags,
-            stale_for=stale_for,
-            ttl_for=ttl_for,
-            soft_timeout=soft_timeout,
-            hard_timeout=hard_timeout,
-            refresh_ahead=refresh_ahead,
-            early_refresh=early_refresh,
-            retry_after=retry_after,
-            lease=lease,
-        )
+        setup = Setup(self, key=key, ignore=ignore, version=version, name=name, ttl=ttl, **options)
         return setup.decorator(async_memoized, function)

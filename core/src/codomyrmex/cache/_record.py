@@ -102,6 +102,16 @@ class Record:
         return replace(self, version=version, fresh_until=times.fresh_until, kept_until=times.kept_until, ttl=times.ttl)
 
 
+class Swap(NamedTuple):
+    """One of several swaps; the arguments of `Backend.swap`."""
+
+    key: str
+    field: Field
+    expected: Version | None
+    new: Any
+    header_only: bool = False
+
+
 def head_of(stored: bytes) -> bytes:
     """Header and annex of a stored record: what `scan` and `remove_many` return."""
     if len(stored) < HEADER_SIZE:

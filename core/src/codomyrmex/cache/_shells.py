@@ -34,8 +34,8 @@ class Shell(Protocol):
         """Wait for ``flight``, up to ``timeout`` seconds."""
         ...
 
-    def call(self, flight: Flight | None, function: Callable[..., Any], *args: Any) -> Any:
-        """``function(*args)`` as part of ``flight``."""
+    def call(self, flights: tuple[Flight, ...], function: Callable[..., Any], *args: Any) -> Any:
+        """``function(*args)`` as part of ``flights``."""
         ...
 
     def spawn(self, flight: Flight, steps: Steps[None], abandon: Callable[[], object]) -> bool:
@@ -76,13 +76,17 @@ class ThreadShell:
         flight.tell(there.set)
         there.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
 
-    def call(self, flight: Flight | None, function: Callable[..., Any], *args: Any) -> Any:
+    def call(self, flights: tuple[Flight, ...], function: Callable[..., Any], *args: Any) -> Any:
         """See `Shell.call`.
 
         Raises:
             TypeError: It gave back a coroutine.
         """
-        result = _compute(flight, function, *args)
+        token = computing.set(computing.get() + flights)
+        try:
+            result = function(*args)
+        finally:
+            computing.reset(token)
         if hasattr(type(result), "__await__"):
             if hasattr(result, "close"):
                 result.close()
@@ -112,13 +116,3 @@ class ThreadShell:
             self._background.end(flight)
             return False
         return True
-
-
-def _compute(flight: Flight | None, function: Callable[..., Any], *args: Any) -> Any:
-    if flight is None:
-        return function(*args)
-    token = computing.set((*computing.get(), flight))
-    try:
-        return function(*args)
-    finally:
-        computing.reset(token)
