@@ -71,7 +71,7 @@ class AsyncMemoized(Generic[P, R]):
                 return cast(R, await arun(find(self._setup.job(key, self._function, args, kwargs)), self._perform))
         return await self._found(self._keys.of(args, kwargs), args, kwargs)
 
-    def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
+    def key(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """The key of the result for these arguments.
 
         Raises:
@@ -80,16 +80,16 @@ class AsyncMemoized(Generic[P, R]):
         """
         return self._keys.of(args, kwargs)
 
-    async def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
+    async def peek(self, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
         """What ``cache.get`` finds for these arguments, None if nothing; computes nothing, but counts."""
         value: R | None = await self._get(self._keys.of(args, kwargs))
         return value
 
-    async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """A new result for these arguments, computed and stored whatever is kept."""
         return await self._refreshed(self._keys.of(args, kwargs), args, kwargs)
 
-    async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+    async def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Remove the result for these arguments; whether there was one. A load that is under way stores nothing.
 
         Raises:
@@ -185,22 +185,22 @@ class AsyncBoundMemoized(AsyncMemoized[Q, R]):
         value: R = await memoized._found(memoized._keys.of_method(instance, args, kwargs), (instance, *args), kwargs)
         return value
 
-    def key(self, *args: Q.args, **kwargs: Q.kwargs) -> str:
+    def key(self, /, *args: Q.args, **kwargs: Q.kwargs) -> str:
         """See `AsyncMemoized.key`."""
         key: str = self._memoized._keys.of_method(self._instance, args, kwargs)
         return key
 
-    async def peek(self, *args: Q.args, **kwargs: Q.kwargs) -> R | None:
+    async def peek(self, /, *args: Q.args, **kwargs: Q.kwargs) -> R | None:
         """See `AsyncMemoized.peek`."""
         value: R | None = await self._memoized._get(self.key(*args, **kwargs))
         return value
 
-    async def refresh(self, *args: Q.args, **kwargs: Q.kwargs) -> R:
+    async def refresh(self, /, *args: Q.args, **kwargs: Q.kwargs) -> R:
         """See `AsyncMemoized.refresh`."""
         value: R = await self._memoized._refreshed(self.key(*args, **kwargs), (self._instance, *args), kwargs)
         return value
 
-    async def invalidate(self, *args: Q.args, **kwargs: Q.kwargs) -> bool:
+    async def invalidate(self, /, *args: Q.args, **kwargs: Q.kwargs) -> bool:
         """See `AsyncMemoized.invalidate`."""
         there: bool = await self._memoized.cache.delete(self.key(*args, **kwargs))
         return there
@@ -223,7 +223,7 @@ class AsyncBoundMemoized(AsyncMemoized[Q, R]):
         return getattr, (self._instance, self._memoized.__name__)
 
     def __repr__(self) -> str:
-        return f"<memoized {self._memoized._keys.name} of one {type(self._instance).__qualname__}>"
+        return f"<memoized {self._memoized._keys.name} of one {type(self._instance).__name__}>"
 
 
 def async_memoized(setup: Setup, function: Any) -> Any:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta, timezone
 from enum import Enum, Flag
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, cast
 
 _DEEPEST = 100
 _MOST = 1_000_000
@@ -48,7 +48,7 @@ def write(value: object) -> str:
 
 def class_of(value: Any) -> Any:
     """The class of ``value``, about which a type checker knows nothing."""
-    return type(value)
+    return cast(Any, type(value))
 
 
 def qualified(value: Any, *, checked: bool = True) -> str:
@@ -209,7 +209,7 @@ class _Writer:
         base = known[0] if known else None
         if base is None:
             return None
-        tuple_fields = getattr(cls, "_fields", None) if base is tuple else None
+        tuple_fields = getattr(cls, "_fields", None) if base in (tuple,) else None
         if cls.__repr__ is not base.__repr__ and tuple_fields is None:
             return None
         if getattr(value, "__dict__", None) or _slots(cls, base):

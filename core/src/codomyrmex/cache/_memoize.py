@@ -73,7 +73,7 @@ class Memoized(Generic[P, R]):
                 return cast(R, run(find(self._setup.job(key, self._function, args, kwargs))))
         return self._found(self._keys.of(args, kwargs), args, kwargs)
 
-    def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
+    def key(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """The key of the result for these arguments.
 
         Raises:
@@ -82,16 +82,16 @@ class Memoized(Generic[P, R]):
         """
         return self._keys.of(args, kwargs)
 
-    def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
+    def peek(self, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
         """What ``cache.get`` finds for these arguments, None if nothing; computes nothing, but counts."""
         value: R | None = self._get(self._keys.of(args, kwargs))
         return value
 
-    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """A new result for these arguments, computed and stored whatever is kept."""
         return self._refreshed(self._keys.of(args, kwargs), args, kwargs)
 
-    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+    def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Remove the result for these arguments; whether there was one. A load that is under way stores nothing.
 
         Raises:
@@ -185,22 +185,22 @@ class BoundMemoized(Memoized[Q, R]):
         value: R = memoized._found(memoized._keys.of_method(instance, args, kwargs), (instance, *args), kwargs)
         return value
 
-    def key(self, *args: Q.args, **kwargs: Q.kwargs) -> str:
+    def key(self, /, *args: Q.args, **kwargs: Q.kwargs) -> str:
         """See `Memoized.key`."""
         key: str = self._memoized._keys.of_method(self._instance, args, kwargs)
         return key
 
-    def peek(self, *args: Q.args, **kwargs: Q.kwargs) -> R | None:
+    def peek(self, /, *args: Q.args, **kwargs: Q.kwargs) -> R | None:
         """See `Memoized.peek`."""
         value: R | None = self._memoized._get(self.key(*args, **kwargs))
         return value
 
-    def refresh(self, *args: Q.args, **kwargs: Q.kwargs) -> R:
+    def refresh(self, /, *args: Q.args, **kwargs: Q.kwargs) -> R:
         """See `Memoized.refresh`."""
         value: R = self._memoized._refreshed(self.key(*args, **kwargs), (self._instance, *args), kwargs)
         return value
 
-    def invalidate(self, *args: Q.args, **kwargs: Q.kwargs) -> bool:
+    def invalidate(self, /, *args: Q.args, **kwargs: Q.kwargs) -> bool:
         """See `Memoized.invalidate`."""
         there: bool = self._memoized.cache.delete(self.key(*args, **kwargs))
         return there
@@ -223,7 +223,7 @@ class BoundMemoized(Memoized[Q, R]):
         return getattr, (self._instance, self._memoized.__name__)
 
     def __repr__(self) -> str:
-        return f"<memoized {self._memoized._keys.name} of one {type(self._instance).__qualname__}>"
+        return f"<memoized {self._memoized._keys.name} of one {type(self._instance).__name__}>"
 
 
 def memoized(setup: Setup, function: Any) -> Any:
