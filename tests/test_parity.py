@@ -318,6 +318,8 @@ def test_the_same_calls(settings: dict[str, Any], prefix: str) -> None:
 
 
 def test_the_script_is_complete() -> None:
-    """The script calls every public method but two: how long `ping` takes is never the same, `memoize` has no outcome."""
+    """The script calls every public method but `ping`, whose time is never the same, and `memoize`, a decorator."""
     methods = {name for name, member in members(AsyncCache).items() if inspect.isfunction(member)}
-    assert {name for name in methods if not name.startswith("_")} - {"memoize", "ping"} <= {name for name, _, _ in SCRIPT}
+    assert {name for name in methods if not name.startswith("_")} - {"memoize", "ping"} <= {
+        name for name, _, _ in SCRIPT
+    }
