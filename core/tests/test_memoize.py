@@ -593,6 +593,110 @@ def test_recursion(cache: Cache[Any]) -> None:
     assert sorted(calls) == list(range(31))
 
 
+def doubled(items: list[Any], factor: int = 2) -> list[Any]:
+    calls.append((list(items), factor))
+    return [item * factor for item in items]
+
+
+async def adoubled(items: list[Any], factor: int = 2) -> list[Any]:
+    return doubled(items, factor)
+
+
+def named(items: list[Any]) -> dict[Any, str]:
+    """Leaves odd ones out."""
+    calls.append(list(items))
+    return {item: f"no {item}" for item in items if item % 2 == 0}
+
+
+async def anamed(items: list[Any]) -> "dict[Any, str]":  # noqa: UP037
+    return named(items)
+
+
+class Many:
+    """A function of many items, memoized in one of three ways."""
+
+    def __init__(self, manager: CacheManager, view: str, functions: tuple[Any, Any], **options: Any) -> None:
+        self.cache = manager.get_cache("app", **JSON)
+        on: Any = manager.get_async_cache("app") if view == "async" else self.cache
+        self.memoized = on.memoize(batch=True, **options)(functions[view != "sync"])
+
+    def do(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        result = getattr(self.memoized, name)(*args, **kwargs)
+        return asyncio.run(result) if inspect.iscoroutine(result) else result
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_batches(manager: CacheManager, view: str) -> None:
+    """A function of many items is called once, with those that are missing; the order is that of the items."""
+    many = Many(manager, view, (doubled, adoubled), ttl="1m", name="doubled")
+    assert many.do("__call__", [1, 2]) == [2, 4]
+    assert many.do("__call__", [3, 2, "1", 1, 3]) == [6, 4, "11", 2, 6]
+    assert many.do("__call__", (1, 3)) == [2, 6]
+    assert many.do("__call__", []) == []
+    assert many.do("__call__", items=[1], factor=3) == [3]
+    assert [([1, 2], 2), ([3, "1"], 2), ([1], 3)] == calls
+    assert many.memoized.key([1, "1"]) == ["doubled(items=1, factor=2)", "doubled(items='1', factor=2)"]
+    assert many.cache.ttl("doubled(items=1, factor=2)") == 60
+    assert many.do("peek", [1, 9]) == [2, None]
+    assert many.do("invalidate", [1, 9]) == 1
+    assert many.do("peek", [1, 2]) == [None, 4]
+    assert many.do("refresh", [2, 1]) == [4, 2]
+    assert calls[3:] == [([2, 1], 2)]
+    assert many.memoized.cache.name == "app"
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_batches_of_mappings(manager: CacheManager, view: str) -> None:
+    """A function may give a mapping, if it says so, and leave items out; those it is asked for again."""
+    many = Many(manager, view, (named, anamed))
+    assert many.do("__call__", [1, 2, 4]) == {2: "no 2", 4: "no 4"}
+    assert many.do("__call__", [1, 2]) == {2: "no 2"}
+    assert [[1, 2, 4], [1]] == calls
+    assert many.do("peek", [1, 2]) == {2: "no 2"}
+
+
+def test_batches_of_methods(cache: Cache[Any]) -> None:
+    class Here(Shop):
+        @cache.memoize(batch=True, name="many")
+        def many(self, items: list[int]) -> list[int]:
+            calls.append(items)
+            return [self.base + item for item in items]
+
+        @cache.memoize(batch=True, name="of_class", key=lambda cls, items: items)
+        @classmethod
+        def of_class(cls, items: list[int]) -> list[int]:
+            return items
+
+    one, two = Here(10), Here(20)
+    assert [11, 12] == one.many([1, 2]) == Here.many(one, [1, 2])
+    assert [21] == two.many([1])
+    assert [[1, 2], [1]] == calls
+    assert (one.many.invalidate([1]), one.many.peek([1, 2]), two.many.peek([1])) == (1, [None, 12], [21])
+    assert Here.of_class([1, 2]) == [1, 2] == one.of_class([1, 2])
+
+
+def test_batches_that_go_wrong(cache: Cache[Any], manager: CacheManager) -> None:
+    def wrong(items: list[int]) -> Any:
+        return {1: 1} if items == [1] else items[1:]
+
+    function = cache.memoize(batch=True, name="wrong")(wrong)
+    with pytest.raises(TypeError, match="annotation"):
+        function([1])
+    with pytest.raises(ValueError, match="1 results for 2 items"):
+        function([5, 6])
+    for items in ("text", 5):
+        with pytest.raises(TypeError, match="several items"):
+            function(items)  # type: ignore[arg-type]
+    for option in ("soft_timeout", "hard_timeout", "refresh_ahead"):
+        options: Any = {"batch": True, option: 0.5}
+        with pytest.raises(CacheConfigError, match=option):
+            cache.memoize(**options)(doubled)
+    with pytest.raises(CacheConfigError, match="no items"):
+        cache.memoize(batch=True, name="none")(lambda: [1])
+    with pytest.raises(TypeError, match="get_cache"):
+        manager.get_async_cache("app").memoize(batch=True)(doubled)  # type: ignore[arg-type]
+
+
 def refusing(view: Any, function: Any, *words: str) -> None:
     with pytest.raises(TypeError) as caught:
         view.memoize(function)

@@ -100,6 +100,24 @@ def methods(cache: Cache[Any]) -> None:
     Shop.of_class("x")  # error
 
 
+async def batches(cache: Cache[Any], other: AsyncCache[Any]) -> None:
+    @cache.memoize(batch=True, ttl=5)
+    def many(items: list[int]) -> list[str]:
+        return []
+
+    @other.memoize(batch=True)
+    async def later(items: list[int]) -> dict[int, str]:
+        return {}
+
+    reveal_type(many([1]))  # list[str]
+    reveal_type(many.key([1]))  # list[str]
+    reveal_type(many.invalidate([1]))  # int
+    reveal_type(await later([1]))  # dict[int, str]
+    reveal_type(await later.peek([1]))  # dict[int, str]
+    many(["x"])  # error
+    cache.memoize(batch=True, refresh_ahead=0.5)  # error
+
+
 async def coroutine_methods(cache: AsyncCache[Any]) -> None:
     class Shop:
         @cache.memoize

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from ._async_steps import arun
-from ._memo_keys import SIMPLE, MemoKeys
+from ._memo_keys import SIMPLE, MemoKeys, known_of
 from ._memo_setup import Setup, awaitable, dress, mark_coroutine_function, unwrapped
 from .errors import CacheConnectionError, CacheFullError
 
@@ -139,12 +139,12 @@ class AsyncMemoized(Generic[P, R]):
             find = loads.get_or_set
         else:
             try:
-                value = await self._get(key, _MISSING)
+                value: R = await self._get(key, _MISSING)
             except (CacheConnectionError, CacheFullError):
                 find = loads.without_store
             else:
                 if value is not _MISSING:
-                    return cast(R, value)
+                    return value
                 find = loads.missed
         return cast(R, await arun(find(setup.job(key, self._function, args, kwargs)), self._perform))
 
@@ -182,7 +182,16 @@ class AsyncBoundMemoized(AsyncMemoized[Q, R]):
     async def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> R:
         """See `AsyncMemoized.__call__`."""
         memoized, instance = self._memoized, self._instance
-        value: R = await memoized._found(memoized._keys.of_method(instance, args, kwargs), (instance, *args), kwargs)
+        key = None
+        for one in args:
+            if type(one) not in SIMPLE:
+                break
+        else:
+            if not kwargs:
+                key = known_of(instance).get((memoized._keys, args))
+        if key is None:
+            key = memoized._keys.of_method(instance, args, kwargs)
+        value: R = await memoized._found(key, (instance, *args), kwargs)
         return value
 
     def key(self, /, *args: Q.args, **kwargs: Q.kwargs) -> str:
@@ -234,8 +243,5 @@ def async_memoized(setup: Setup, function: Any) -> Any:
     """
     original, kind = unwrapped(function)
     if not awaitable(original):
-        raise TypeError(
-            f"{getattr(original, '__qualname__', original)} is no coroutine function: memoize it with get_cache(), "
-            "which is another view of the same cache"
-        )
+        setup.check_plain(original)
     return AsyncMemoized(setup, original, kind)

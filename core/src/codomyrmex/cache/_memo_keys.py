@@ -27,6 +27,8 @@ comparison with a str is an error under ``python -bb``."""
 
 _REMEMBERED = 512
 """Calls of one function whose keys are remembered."""
+_REMEMBERED_EACH = 64
+"""Calls of the methods of one instance."""
 _LONGEST = 200
 """Characters of arguments that a key shows; beyond that it has their digest."""
 _LONGEST_NAME = 200
@@ -137,7 +139,14 @@ class MemoKeys:
                 rest = long.text
         if rest is None:
             rest = self._arguments((instance, *args), kwargs, skip=True)
-        return self._whole(f"{first}, {rest}" if rest else first)
+        key = self._whole(f"{first}, {rest}" if rest else first)
+        if not kwargs and self._remembers and len(rest) <= _LONGEST and SIMPLE.issuperset(map(type, args)):
+            there = _instances.get(id(instance))
+            if there is not None and there.ref() is instance:
+                if len(there.known) >= _REMEMBERED_EACH:
+                    there.known.clear()
+                there.known[self, args] = key
+        return key
 
     def _remembered(self, *args: Any, **kwargs: Any) -> str:
         text = self._arguments(args, kwargs)
@@ -263,14 +272,16 @@ def _checked_ignore(name: str, ignore: Iterable[str], signature: inspect.Signatu
 class _Instance:
     """What an instance is called, as long as it lives."""
 
-    __slots__ = ("ref", "text")
+    __slots__ = ("known", "ref", "text")
 
     def __init__(self, instance: Any, forget: Callable[[Any], None]) -> None:
         self.ref = weakref.ref(instance, forget)
+        self.known: dict[tuple[MemoKeys, tuple[Any, ...]], str] = {}
         # Random, not a number: another process may count as well, and write to the same store.
         self.text = f"{qualified(type(instance), checked=False)}@{os.urandom(8).hex()}"
 
 
+_NONE: Mapping[Any, str] = {}
 _instances: dict[int, _Instance] = {}
 """By id, because instances that are equal must not share, and many can't be hashed."""
 _lock = threading.RLock()  # the garbage collector may run `forget` while the same thread holds it
@@ -294,6 +305,12 @@ def instance_text(instance: Any) -> str:
 
         made = _instances[identity] = _Instance(instance, forget)
         return made.text
+
+
+def known_of(instance: Any) -> Mapping[tuple[MemoKeys, tuple[Any, ...]], str]:
+    """Keys of calls of this very object's methods, of arguments as in `MemoKeys.known`."""
+    there = _instances.get(id(instance))
+    return there.known if there is not None and there.ref() is instance else _NONE
 
 
 def _after_fork() -> None:

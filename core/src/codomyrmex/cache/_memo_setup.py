@@ -23,6 +23,7 @@ class Setup:
 
     Args:
         view: The cache it was asked of.
+        asynchronous: Whether that is an asynchronous one.
         key: See `Cache.memoize`.
         ignore: Likewise.
         version: Likewise.
@@ -34,6 +35,7 @@ class Setup:
         self,
         view: Any,
         *,
+        asynchronous: bool,
         key: Callable[..., Any] | None,
         ignore: Iterable[str],
         version: str | int | None,
@@ -43,6 +45,7 @@ class Setup:
         self.view = view
         self.store = view._store
         self.loads: Loads = view._loads
+        self.asynchronous = asynchronous
         self.store.check_open()
         self._keys: dict[str, Any] = {"key": key, "ignore": ignore, "version": version, "name": name}
         self.options: LoadOptions = load_options(self.store.lease, self.store.retry_after, **options)
@@ -85,6 +88,14 @@ class Setup:
         """The load of one call."""
         return self.loads.job(key, lambda: function(*args, **kwargs), self.options)
 
+    def check_plain(self, function: Any) -> None:
+        """Raise `TypeError` where only coroutine functions can be memoized."""
+        if self.asynchronous:
+            raise TypeError(
+                f"{getattr(function, '__qualname__', function)} is no coroutine function: memoize it with get_cache(), "
+                "which is another view of the same cache"
+            )
+
     def for_coroutines(self) -> Setup:
         """The same for the asynchronous view of the cache; raises `TypeError` if there is none."""
         make, namespace = self.store.async_view, self.view._namespace
@@ -94,6 +105,7 @@ class Setup:
         setup = copy.copy(self)
         setup.view = view.namespace(namespace) if namespace else view
         setup.loads = setup.view._loads
+        setup.asynchronous = True
         return setup
 
 

@@ -210,7 +210,7 @@ class _Writer:
         if base is None:
             return None
         tuple_fields = getattr(cls, "_fields", None) if base in (tuple,) else None
-        if cls.__repr__ is not base.__repr__ and tuple_fields is None:
+        if cls.__repr__ is not vars(base)["__repr__"] and tuple_fields is None:
             return None
         if getattr(value, "__dict__", None) or _slots(cls, base):
             raise Unkeyable(f"is or holds a {name}, which has more to it than a {base.__name__}: {_REMEDIES}")

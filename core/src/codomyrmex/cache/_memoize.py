@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
-from ._memo_keys import SIMPLE, MemoKeys
+from ._memo_keys import SIMPLE, MemoKeys, known_of
 from ._memo_setup import Setup, awaitable, dress, unwrapped
 from ._steps import run
 from .errors import CacheConnectionError, CacheFullError
@@ -139,12 +139,12 @@ class Memoized(Generic[P, R]):
             find = loads.get_or_set
         else:
             try:
-                value = self._get(key, _MISSING)
+                value: R = self._get(key, _MISSING)
             except (CacheConnectionError, CacheFullError):
                 find = loads.without_store
             else:
                 if value is not _MISSING:
-                    return cast(R, value)
+                    return value
                 find = loads.missed
         return cast(R, run(find(setup.job(key, self._function, args, kwargs))))
 
@@ -182,7 +182,16 @@ class BoundMemoized(Memoized[Q, R]):
     def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> R:
         """See `Memoized.__call__`."""
         memoized, instance = self._memoized, self._instance
-        value: R = memoized._found(memoized._keys.of_method(instance, args, kwargs), (instance, *args), kwargs)
+        key = None
+        for one in args:
+            if type(one) not in SIMPLE:
+                break
+        else:
+            if not kwargs:
+                key = known_of(instance).get((memoized._keys, args))
+        if key is None:
+            key = memoized._keys.of_method(instance, args, kwargs)
+        value: R = memoized._found(key, (instance, *args), kwargs)
         return value
 
     def key(self, /, *args: Q.args, **kwargs: Q.kwargs) -> str:

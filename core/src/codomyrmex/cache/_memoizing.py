@@ -6,16 +6,17 @@ The views inherit it from here. What does the work is imported with the first fu
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from ._load_context import LoadArguments
+from ._load_context import LoadArguments, ManyArguments
 from ._ttl import Ttl
 
 if TYPE_CHECKING:
     from ._async_memoize import AsyncMemoized
+    from ._batch_memoize import AsyncBatchMemoized, BatchMemoized
     from ._memoize import Memoized
 
-__all__ = ["AsyncMemoizer", "Memoizer", "_AsyncMemoizing", "_Memoizing"]
+__all__ = ["AsyncBatchMemoizer", "AsyncMemoizer", "BatchMemoizer", "Memoizer", "_AsyncMemoizing", "_Memoizing"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,6 +39,23 @@ class AsyncMemoizer(Protocol):
         ...
 
 
+class BatchMemoizer(Protocol):
+    """What ``Cache.memoize(batch=True)`` returns."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncBatchMemoized[P, R]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> BatchMemoized[P, R]: ...
+
+
+class AsyncBatchMemoizer(Protocol):
+    """What ``AsyncCache.memoize(batch=True)`` returns."""
+
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncBatchMemoized[P, R]:
+        """Decorate ``function``."""
+        ...
+
+
 class _Memoizing:
     @overload
     def memoize(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncMemoized[P, R]: ...  # type: ignore[overload-overlap]
@@ -53,9 +71,24 @@ class _Memoizing:
         ignore: Iterable[str] = (),
         version: str | int | None = None,
         name: str | None = None,
+        batch: Literal[False] = False,
         ttl: Ttl | None = None,
         **options: Unpack[LoadArguments],
     ) -> Memoizer: ...
+    @overload
+    def memoize(
+        self,
+        function: None = None,
+        /,
+        *,
+        key: Callable[..., Any] | None = None,
+        ignore: Iterable[str] = (),
+        version: str | int | None = None,
+        name: str | None = None,
+        batch: Literal[True],
+        ttl: Ttl | None = None,
+        **options: Unpack[ManyArguments],
+    ) -> BatchMemoizer: ...
     def memoize(
         self,
         function: Callable[..., Any] | None = None,
@@ -65,6 +98,7 @@ class _Memoizing:
         ignore: Iterable[str] = (),
         version: str | int | None = None,
         name: str | None = None,
+        batch: bool = False,
         ttl: Ttl | None = None,
         **options: Unpack[LoadArguments],
     ) -> Any:
@@ -81,6 +115,9 @@ class _Memoizing:
             version: A text or number; another one makes all results so far those of another function.
             name: What its keys begin with; None for its module and qualified name. A lambda and a function inside
                 of a function need one, because others may have the same.
+            batch: The function takes several items, as its first argument, and returns a list of as many results, or
+                a mapping if its annotation says so. Results are kept by item; the function is called with those
+                whose result is missing.
             ttl: How long a result is served; None for the cache's default, inf for ever.
             options: By name, each optional: those of `get_or_set`, such as ``tags`` and ``stale_for``.
 
@@ -91,7 +128,12 @@ class _Memoizing:
         from ._memo_setup import Setup
         from ._memoize import memoized
 
-        setup = Setup(self, key=key, ignore=ignore, version=version, name=name, ttl=ttl, **options)
+        given: dict[str, Any] = {"key": key, "ignore": ignore, "version": version, "name": name, "ttl": ttl, **options}
+        setup = Setup(self, asynchronous=False, **given)
+        if batch:
+            from ._batch_memoize import batch_memoized
+
+            return setup.decorator(batch_memoized, function)
         return setup.decorator(memoized, function)
 
 
@@ -108,9 +150,24 @@ class _AsyncMemoizing:
         ignore: Iterable[str] = (),
         version: str | int | None = None,
         name: str | None = None,
+        batch: Literal[False] = False,
         ttl: Ttl | None = None,
         **options: Unpack[LoadArguments],
     ) -> AsyncMemoizer: ...
+    @overload
+    def memoize(
+        self,
+        function: None = None,
+        /,
+        *,
+        key: Callable[..., Any] | None = None,
+        ignore: Iterable[str] = (),
+        version: str | int | None = None,
+        name: str | None = None,
+        batch: Literal[True],
+        ttl: Ttl | None = None,
+        **options: Unpack[ManyArguments],
+    ) -> AsyncBatchMemoizer: ...
     def memoize(
         self,
         function: Callable[..., Any] | None = None,
@@ -120,6 +177,7 @@ class _AsyncMemoizing:
         ignore: Iterable[str] = (),
         version: str | int | None = None,
         name: str | None = None,
+        batch: bool = False,
         ttl: Ttl | None = None,
         **options: Unpack[LoadArguments],
     ) -> Any:
@@ -127,5 +185,10 @@ class _AsyncMemoizing:
         from ._async_memoize import async_memoized
         from ._memo_setup import Setup
 
-        setup = Setup(self, key=key, ignore=ignore, version=version, name=name, ttl=ttl, **options)
+        given: dict[str, Any] = {"key": key, "ignore": ignore, "version": version, "name": name, "ttl": ttl, **options}
+        setup = Setup(self, asynchronous=True, **given)
+        if batch:
+            from ._batch_memoize import batch_memoized
+
+            return setup.decorator(batch_memoized, function)
         return setup.decorator(async_memoized, function)
