@@ -220,8 +220,9 @@ class Loads:
             outcome = Failed(error)
         finally:
             self._flights.finish(flight, outcome)
-        if isinstance(outcome, Failed) and not flight.awaited:
-            self._log(flight, outcome)
+            lost = outcome.error if isinstance(outcome, Failed) else flight.broken
+            if lost is not None and not flight.awaited:
+                self._log(lost)
 
     def outcome(self, job: Job, flight: Flight, *, leads: bool = False, patience: float = math.inf) -> Steps[Outcome]:
         """Wait for ``flight``, which has been joined, as long as the caller and the lease allow."""
@@ -260,6 +261,8 @@ class Loads:
             context = LoadContext[Any](job.key, None, options.tags)
             return Loaded((yield from self.loader.call(None, job, context, positionals(job.factory) > 0)))
         outcome: Outcome = flight.outcome
+        if leads and flight.broken is not None:  # to try again would call what has raised it once more
+            raise flight.broken
         private = isinstance(outcome, Loaded) and outcome.private and not leads
         return AGAIN if private else outcome
 
@@ -348,9 +351,9 @@ class Loads:
             return None
         return self.loader.kept(job.storage, seen)
 
-    def _log(self, flight: Flight, outcome: Failed) -> None:
+    def _log(self, lost: BaseException) -> None:
         import logging
 
         logging.getLogger("codomyrmex.cache").warning(
-            "cache %r: a load in the background failed", self.store.name, exc_info=outcome.error
+            "cache %r: a load in the background failed", self.store.name, exc_info=lost
         )
