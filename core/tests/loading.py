@@ -81,6 +81,12 @@ def until(condition: Callable[[], Any], what: str = "it") -> None:
         time.sleep(0.001)
 
 
+def waiting(cache: Any, key: str = "key") -> int:
+    """How many callers the load of ``key`` has whose factory runs; the one who leads it is among them."""
+    flight = cache._store.flights.newest(cache._store.keys.prefix + key)
+    return flight._callers if flight is not None and flight.started else 0
+
+
 class Room:
     """An event loop that runs in a thread of its own."""
 

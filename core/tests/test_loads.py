@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from loading import Call, Room, Source, until
+from loading import Call, Room, Source, until, waiting
 
 from codomyrmex.cache import CacheConfigError, CacheKeyError, CacheManager
 from codomyrmex.cache.testing import ManualClock
@@ -29,9 +29,9 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
 WRITES = ("set", "set_many", "add", "incr")
 
 
-def joined(cache: Any, count: int) -> None:
-    """Wait until so many callers wait for a load of somebody else's."""
-    until(lambda: cache.stats.waits_joined >= count, f"{count} callers joining")
+def joined(cache: Any, count: int, key: str = "key") -> None:
+    """Wait until so many callers wait for somebody else's load of ``key``."""
+    until(lambda: waiting(cache, key) == count + 1, f"{count} callers joining")
 
 
 class TestOneLoad:
@@ -82,11 +82,10 @@ class TestOneLoad:
                     (room.do, view.get_or_set, key, factory),
                     (other.do, view.get_or_set, key, factory),
                 ]
-                before = sync.stats.waits_joined
                 calls = [Call(*ways[number % 3])]
                 assert source.begun.wait(30)
                 calls += [Call(*way) for way in ways for _ in range(3)]
-                joined(sync, before + 9)
+                joined(sync, 9, key)
                 source.go.set()
                 assert ["value"] * 10 == [call.result() for call in calls]
                 assert source.calls == 1
@@ -144,7 +143,7 @@ class TestInvalidations:
             calls += [Call(loader.get_or_set, "key", source)]
             assert source.begun.wait(30)
             calls += [Call(loader.get_or_set, "key", Source("never"))]
-            joined(loader, number + 1)
+            joined(loader, 1)
             if number < 2:
                 loader.delete("key")
         for source in reversed(sources):

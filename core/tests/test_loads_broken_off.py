@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from loading import Call, InRoom, Room, Source, until
+from loading import Call, InRoom, Room, Source, until, waiting
 
 from codomyrmex.cache import Cache, CacheManager
 from codomyrmex.cache.testing import ManualClock
@@ -107,7 +107,7 @@ class TestRecursion:
 
         def in_thread() -> str:
             assert on_loop.wait(30)
-            until(lambda: sync.stats.waits_joined > 0)  # the loop waits for this load
+            until(lambda: waiting(sync, "in thread") == 2)  # the loop waits for this load
             blocked.set()
             return "thread and " + sync.get_or_set("on loop", Source("on the spot"))
 
@@ -195,7 +195,7 @@ class TestCancellation:
 
             tasks = [asyncio.create_task(view.get_or_set("key", factory)) for _ in range(5)]
             await begun.wait()
-            while view.stats.waits_joined < 4:
+            while waiting(view) < 5:
                 await asyncio.sleep(0)
             for task in tasks[:3]:
                 task.cancel()
@@ -234,7 +234,7 @@ class TestCancellation:
         room.do(lead)
         assert source.begun.wait(30)
         waiter = Call(sync.get_or_set, "key", Source("never"))
-        until(lambda: sync.stats.waits_joined == 1)
+        until(lambda: waiting(sync) == 2)
         room.loop.call_soon_threadsafe(task.cancel)
         until(task.done)
         source.go.set()
@@ -252,7 +252,7 @@ class TestCancellation:
         leader = Call(loop.do, view.get_or_set, "key", never)
         assert begun.wait(30)
         waiter = Call(sync.get_or_set, "key", Source("mine"))
-        until(lambda: sync.stats.waits_joined == 1)
+        until(lambda: waiting(sync) == 2)
         begin = time.monotonic()
         loop.close()
         assert waiter.result() == "mine"
@@ -282,7 +282,7 @@ class TestCancellation:
             leader = asyncio.create_task(view.get_or_set("key", broken))
             await begun.wait()
             waiters = [asyncio.create_task(view.get_or_set("key", Source("mine"))) for _ in range(3)]
-            while view.stats.waits_joined < 3:
+            while waiting(view) < 4:
                 await asyncio.sleep(0)
             go.set()
             assert ["mine"] * 3 == await asyncio.gather(*waiters)
@@ -307,7 +307,7 @@ class TestInterrupts:
         leader = Call(cache.get_or_set, "key", source, **options)
         assert source.begun.wait(30)
         waiters = [Call(cache.get_or_set, "key", Source("mine")) for _ in range(3)]
-        until(lambda: cache.stats.waits_joined == 3)
+        until(lambda: waiting(cache) == 4)
         source.go.set()
         assert ["mine"] * 3 == [waiter.result() for waiter in waiters]
         with pytest.raises(error):

@@ -231,8 +231,6 @@ class Loads:
         soft = math.inf if options.soft_timeout is None else start + options.soft_timeout
         hard = math.inf if options.hard_timeout is None else start + options.hard_timeout
         lease = start + patience
-        if not leads:
-            recorder.waits_joined.increment()
         detach = False
         try:
             with Waiting(flight, self.shell.blocks()) as may:
@@ -263,8 +261,10 @@ class Loads:
         outcome: Outcome = flight.outcome
         if leads and flight.broken is not None:  # to try again would call what has raised it once more
             raise flight.broken
-        private = isinstance(outcome, Loaded) and outcome.private and not leads
-        return AGAIN if private else outcome
+        if not leads and isinstance(outcome, Loaded) and outcome.private:
+            return AGAIN
+        recorder.waits_joined.add(not leads and outcome is not AGAIN)
+        return outcome
 
     def given(self, outcome: Outcome) -> Any:
         """What a caller is given; raises what the load has failed with."""
