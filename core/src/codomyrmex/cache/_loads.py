@@ -100,6 +100,7 @@ class Loads:
     def refresh(self, job: Job) -> Steps[Any]:
         """The value, loaded now whatever is there; those who wait for a load share it."""
         while True:
+            self.store.check_open()
             try:
                 seen = yield from self._see(job.storage)
             except CacheError as error:
@@ -136,8 +137,9 @@ class Loads:
         """What can be served, or the load that has been joined or begun; None to look again.
 
         Raises:
-            CacheError: The backend fails.
+            CacheError: The backend fails, or the cache has been closed.
         """
+        self.store.check_open()
         there = self._flights.newest(job.storage)
         if there is not None and there.join(early=True):
             return Arrived(there, patience=job.options.lease)
@@ -188,6 +190,7 @@ class Loads:
     def without_store(self, job: Job) -> Steps[Any]:
         """The value, computed while the backend fails; callers of the same outage share it."""
         while True:
+            self.store.check_open()
             key = (job.storage, self.store.outages)
             flight = self._flights.enter(key, self.store.token(), self.shell.loop(), joins_started=True)
             if flight is not None:

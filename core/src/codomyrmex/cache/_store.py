@@ -104,7 +104,7 @@ class Store:
 
     def check_open(self) -> None:
         """Raise `CacheError` after `close`."""
-        if self.closed:
+        if self.closed or self.background.closed:
             raise CacheError(f"cache {self.name!r} is closed", cache=self.name, backend=self.backend)
 
     def locate(self, error: CacheError, key: object = None) -> None:
