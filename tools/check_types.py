@@ -1,12 +1,14 @@
 """Check the types of the installed packages, ours and the examples', with mypy and pyright.
 
-The verdict is what a user's checker sees: a module or py.typed that is missing from a wheel is an error too.
+The verdict is what a user's checker sees: a module or py.typed that is missing from a wheel is an error too. So are
+the programs in tests/typing, which say what has to be revealed, and which lines have to be errors.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from distributions import ROOT, examples, ours
 
+PROGRAMS = sorted((ROOT / "tests" / "typing").glob("*.py"))
 PACKAGES = [distribution.package for distribution in ours() + examples()]
 
 
@@ -48,11 +51,68 @@ def pyright() -> bool:
     return done.returncode == 0 and checked == sum(1 for top in directories for _ in top.rglob("*.py"))
 
 
+Found = dict[int, set[str]]
+"""Types revealed in each line, with ``"error"`` among them if there was one."""
+
+
+def expected(program: Path) -> Found:
+    """What its comments say."""
+    wanted: Found = {}
+    for number, line in enumerate(program.read_text("utf-8").splitlines(), 1):
+        code, _, comment = line.partition("  # ")
+        if comment == "error" or code.lstrip().startswith("reveal_type("):
+            wanted[number] = {comment}
+    return wanted
+
+
+def mypy_found(program: Path) -> Found:
+    """What mypy says about it."""
+    command = [sys.executable, "-m", "mypy", "--no-error-summary", str(program)]
+    done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True)
+    found: Found = {}
+    for number, kind, text in re.findall(r"^[^:\n]+:(\d+): (error|note): (.*)$", done.stdout, re.MULTILINE):
+        if kind == "error":
+            found.setdefault(int(number), set()).add("error")
+        elif revealed := re.fullmatch(r'Revealed type is "(.*)"', text):
+            found.setdefault(int(number), set()).add(re.sub(r"[\w.]+\.(\w+)", r"\1", revealed[1]))
+    return found
+
+
+def pyright_found(program: Path) -> Found:
+    """What pyright says about it."""
+    command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, str(program)]
+    done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True)
+    found: Found = {}
+    for one in json.loads(done.stdout)["generalDiagnostics"]:
+        revealed = re.fullmatch(r'Type of ".*" is "(.*)"', one["message"], re.DOTALL)
+        if one["severity"] == "error" or revealed:
+            line = found.setdefault(one["range"]["start"]["line"] + 1, set())
+            line.add(revealed[1] if revealed else "error")
+    return found
+
+
+def programs() -> bool:
+    """Compare what both say about every program with its comments."""
+    good = bool(PROGRAMS)
+    for program in PROGRAMS:
+        wanted = expected(program)
+        for find in (mypy_found, pyright_found):
+            found = find(program)
+            for number in sorted({*wanted, *found}):
+                said, want = found.get(number, set()), wanted.get(number, set())
+                if said != want:
+                    good = False
+                    print(f"{program.relative_to(ROOT)}:{number}: {find.__name__}: {said or '-'}, not {want or '-'}")
+    return good
+
+
 def main() -> None:
     verdicts = []
     for checker in (mypy, pyright):
         print(f"{checker.__name__}: {', '.join(PACKAGES)}", flush=True)
         verdicts.append(checker())
+    print(f"programs: {', '.join(program.name for program in PROGRAMS)}", flush=True)
+    verdicts.append(programs())
     raise SystemExit(not all(verdicts))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import itertools
 from types import ModuleType
 from typing import Any
 
@@ -60,7 +61,8 @@ def hooks() -> list[str]:
 
 def members(cls: type) -> dict[str, Any]:
     """Public methods and properties of a class, those of its private bases among them."""
-    bases = [base for base in cls.__mro__ if base is cls or base.__name__.startswith("_")]
+    private = itertools.takewhile(lambda base: base.__name__.startswith("_"), cls.__mro__[1:])
+    bases = [cls, *private]
     every = {name: value for base in reversed(bases) for name, value in vars(base).items()}
     return {
         name: value

@@ -24,6 +24,7 @@ from ._load_context import LoadArguments, LoadContext, ManyArguments, load_optio
 from ._loads import Loads
 from ._locks import AsyncLock, LockSteps
 from ._lookup import Lookup
+from ._memoizing import _AsyncMemoizing
 from ._quick_loads import quick_async_load
 from ._reads import Reads
 from ._removals import Removals
@@ -54,7 +55,7 @@ def performer(driver: AnyBackend | AnyAsyncBackend) -> Perform:
     return writes_in_thread
 
 
-class AsyncCache(Generic[V]):
+class AsyncCache(_AsyncMemoizing, Generic[V]):
     """One cache for coroutines; names and meanings are those of `Cache`, whose methods say more.
 
     It may be used from several event loops. Where `Cache` has ``cache[key]``, this has ``await cache[key]``; item

@@ -22,6 +22,7 @@ from ._load_context import LoadArguments, LoadContext, ManyArguments, load_optio
 from ._loads import Loads
 from ._locks import Lock, LockSteps
 from ._lookup import Lookup
+from ._memoizing import _Memoizing
 from ._quick_loads import quick_load
 from ._reads import Reads
 from ._removals import Removals
@@ -36,7 +37,7 @@ V = TypeVar("V")
 D = TypeVar("D")
 
 
-class Cache(Generic[V]):
+class Cache(_Memoizing, Generic[V]):
     """One cache, as ``get_cache`` or a `CacheManager` returns it; safe to use from many threads.
 
     Keys are non-empty texts. A ttl is given in seconds, as a ``timedelta`` or as text (``"5m"``); None means the

@@ -192,6 +192,7 @@ class CacheManager:
             return opened
         opened = _Open(Assembly(settings, self._plugins, self._clock))
         opened.assembly.store.when_closed = functools.partial(self._forget, name, opened)
+        opened.assembly.store.async_view = functools.partial(self.get_async_cache, name)
         if opened.assembly.driver is not None:
             reaper.watch(opened.assembly.driver, opened.assembly.store.recorder)
         self._open[name] = opened
