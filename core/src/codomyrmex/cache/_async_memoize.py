@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 
 from ._async_steps import arun
 from ._memo_keys import SIMPLE, MemoKeys, known_of
-from ._memo_setup import Setup, awaitable, dress, mark_coroutine_function, unwrapped
+from ._memo_setup import Setup, awaitable, dress, mark_coroutine_function, streams, unwrapped
 from .errors import CacheConnectionError, CacheFullError
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class AsyncMemoized(Generic[P, R]):
         cache: Where the results are.
     """
 
+    _awaited = True
+    """Whether a call gives a coroutine."""
     __wrapped__: Callable[P, Coroutine[Any, Any, R]]
     __name__: str
     __qualname__: str
@@ -49,7 +51,8 @@ class AsyncMemoized(Generic[P, R]):
         self._keys: MemoKeys = setup.keys(function)
         self._get = setup.view.get
         self._perform = setup.view._shell.perform
-        mark_coroutine_function(self)
+        if self._awaited:
+            mark_coroutine_function(self)
         # What `__call__` needs to be quick; of what is loaded ahead of time it knows no key.
         self._known: Mapping[tuple[Any, ...], str] = {} if setup.ahead else self._keys.known
 
@@ -242,6 +245,10 @@ def async_memoized(setup: Setup, function: Any) -> Any:
         TypeError: It is none.
     """
     original, kind = unwrapped(function)
+    if streams(original):
+        from ._memo_streams import stream_memoized
+
+        return stream_memoized(setup, original, kind)
     if not awaitable(original):
         setup.check_plain(original)
     return AsyncMemoized(setup, original, kind)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 
 from ._bulk_loads import BulkLoads
 from ._memo_keys import MemoKeys
-from ._memo_setup import Setup, awaitable, dress, unwrapped
+from ._memo_setup import Setup, awaitable, dress, streams, unwrapped
 from ._steps import Steps, run
 from .errors import CacheConfigError
 
@@ -246,6 +246,8 @@ def batch_memoized(setup: Setup, function: Any) -> Any:
         TypeError: It is no function, or none for this view.
     """
     original, kind = unwrapped(function)
+    if streams(original):
+        raise TypeError(f"{original.__qualname__} is a generator function: batch=True takes one that returns a list")
     if awaitable(original):
         return AsyncBatchMemoized[..., Any](setup if setup.asynchronous else setup.for_coroutines(), original, kind)
     setup.check_plain(original)

@@ -113,7 +113,7 @@ def unwrapped(given: Any) -> tuple[Any, str]:
     """A function, and whether it came as a ``"class"`` or ``"static"`` method.
 
     Raises:
-        TypeError: It is none, or not one whose results can be kept.
+        TypeError: It is none.
     """
     cls = class_of(given)
     kind = {classmethod: "class", staticmethod: "static"}.get(cls, "")
@@ -122,11 +122,6 @@ def unwrapped(given: Any) -> tuple[Any, str]:
         raise TypeError(f"memoize comes before {cls.__name__}: write @{cls.__name__} above it")
     if not callable(function) or isinstance(function, type):
         raise TypeError(f"memoize decorates functions, got {_described(function)}")
-    if streams(function):
-        raise TypeError(
-            f"{function.__qualname__} is a generator function: an iterator can be gone through only once. "
-            "Memoize a function that returns a list"
-        )
     return function, kind
 
 
@@ -135,9 +130,14 @@ def _described(value: Any) -> str:
 
 
 def streams(function: Callable[..., Any]) -> bool:
-    """Whether a call gives an iterator, asynchronous or not: a place for those who can keep what runs through it."""
+    """Whether it is a generator function, asynchronous or not."""
     original = inspect.unwrap(function)
     return inspect.isgeneratorfunction(original) or inspect.isasyncgenfunction(original)
+
+
+def asynchronous(function: Callable[..., Any]) -> bool:
+    """Whether it is an asynchronous generator function."""
+    return inspect.isasyncgenfunction(inspect.unwrap(function))
 
 
 def awaitable(function: Callable[..., Any]) -> bool:

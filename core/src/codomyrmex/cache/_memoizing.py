@@ -5,7 +5,7 @@ The views inherit it from here. What does the work is imported with the first fu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from ._load_context import LoadArguments, ManyArguments
@@ -14,17 +14,21 @@ from ._ttl import Ttl
 if TYPE_CHECKING:
     from ._async_memoize import AsyncMemoized
     from ._batch_memoize import AsyncBatchMemoized, BatchMemoized
+    from ._memo_streams import AsyncStreamMemoized
     from ._memoize import Memoized
 
 __all__ = ["AsyncBatchMemoizer", "AsyncMemoizer", "BatchMemoizer", "Memoizer", "_AsyncMemoizing", "_Memoizing"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S", bound=AsyncIterator[Any])
 
 
 class Memoizer(Protocol):
     """What `Cache.memoize` returns if it is given options only."""
 
+    @overload
+    def __call__(self, function: Callable[P, S], /) -> AsyncStreamMemoized[P, S]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncMemoized[P, R]: ...  # type: ignore[overload-overlap]
     @overload
@@ -34,9 +38,10 @@ class Memoizer(Protocol):
 class AsyncMemoizer(Protocol):
     """What `AsyncCache.memoize` returns if it is given options only."""
 
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncMemoized[P, R]:
-        """Decorate ``function``."""
-        ...
+    @overload
+    def __call__(self, function: Callable[P, S], /) -> AsyncStreamMemoized[P, S]: ...
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncMemoized[P, R]: ...
 
 
 class BatchMemoizer(Protocol):
@@ -57,6 +62,8 @@ class AsyncBatchMemoizer(Protocol):
 
 
 class _Memoizing:
+    @overload
+    def memoize(self, function: Callable[P, S], /) -> AsyncStreamMemoized[P, S]: ...  # type: ignore[overload-overlap]
     @overload
     def memoize(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncMemoized[P, R]: ...  # type: ignore[overload-overlap]
     @overload
@@ -105,6 +112,8 @@ class _Memoizing:
         """Decorate a function so that its results are kept: ``@cache.memoize`` or ``@cache.memoize(ttl="1h")``.
 
         The function may be a method, a class or static method, or a coroutine function, which goes on being awaited.
+        Of a generator function, asynchronous or not, the items are kept: who calls it while they come gets those that
+        are there already, and then the others as they come. A stream that is broken off is not stored.
         It keeps its signature, and gets ``key``, ``peek``, ``refresh`` and ``invalidate``, which take the same
         arguments, and ``cache``. Its calls are loads: all that `get_or_set` promises holds for them.
 
@@ -123,7 +132,7 @@ class _Memoizing:
 
         Raises:
             CacheConfigError: An option is unusable, or the function needs a name.
-            TypeError: It is no function, or a generator function.
+            TypeError: It is no function.
         """
         from ._memo_setup import Setup
         from ._memoize import memoized
@@ -138,6 +147,8 @@ class _Memoizing:
 
 
 class _AsyncMemoizing:
+    @overload
+    def memoize(self, function: Callable[P, S], /) -> AsyncStreamMemoized[P, S]: ...
     @overload
     def memoize(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncMemoized[P, R]: ...
     @overload
@@ -181,7 +192,7 @@ class _AsyncMemoizing:
         ttl: Ttl | None = None,
         **options: Unpack[LoadArguments],
     ) -> Any:
-        """See `Cache.memoize`; for coroutine functions and such methods only."""
+        """See `Cache.memoize`; for coroutine functions and asynchronous generator functions only."""
         from ._async_memoize import async_memoized
         from ._memo_setup import Setup
 
