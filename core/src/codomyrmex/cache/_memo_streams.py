@@ -122,7 +122,7 @@ def stream_memoized(setup: Setup, original: Any, kind: str) -> Any:
     given = [name for name in _REFUSED if getattr(setup.options, name) is not None]
     if given:
         raise CacheConfigError(
-            f"memoize: {', '.join(given)} can't be kept for a generator, whose items come one by one"
+            f"memoize: {', '.join(given)} makes no sense for a generator, whose items come one by one"
         )
     if asynchronous(original):
         return AsyncStreamMemoized(setup if setup.asynchronous else setup.for_coroutines(), original, kind)
