@@ -45,6 +45,7 @@ class Assistant:
                     context.token = response.headers["ETag"]
                     return str(response.read().decode())
             except HTTPError as error:
+                error.close()
                 if error.code == 304:
                     return context.not_modified()
                 raise
