@@ -1,4 +1,4 @@
-"""What happens when the server, or what lies between, fails: RELIABILITY's rows 15 and 20 to 26, with the real fault."""
+"""What happens when the server, or what lies between, fails: rows 15 and 20 to 26, with the real fault."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypeVar
 from weakref import WeakSet
 
 from codomyrmex.cache.backend import AsyncBackend, Clock, Field, ScanPage, Version
@@ -14,8 +14,10 @@ from codomyrmex.cache.backend import AsyncBackend, Clock, Field, ScanPage, Versi
 from ._async_link import AsyncLink
 from ._backend import CAPABILITIES
 from ._clock import ServerClock
-from ._operations import Operations, pack
+from ._operations import Operations, Trips, pack
 from ._options import Server
+
+T = TypeVar("T")
 
 _backends: WeakSet[AsyncRedisBackend] = WeakSet()
 _parents: list[object] = []
@@ -101,7 +103,7 @@ class AsyncRedisBackend(AsyncBackend[bytes]):
                 with contextlib.suppress(RuntimeError):  # that loop is closed, and its connections with it
                     loop.call_soon_threadsafe(link.close)
 
-    async def _run(self, trips: Any) -> Any:
+    async def _run(self, trips: Trips[T]) -> T:
         return await self._link().run(trips)
 
     def _link(self) -> AsyncLink:
@@ -116,8 +118,8 @@ class AsyncRedisBackend(AsyncBackend[bytes]):
 
 
 def _after_fork() -> None:
-    # The parent goes on with its connections, and the child shares its loops' selectors: nothing of them may be touched,
-    # not even by a finalizer.
+    # The parent goes on with its connections, and the child shares its loops' selectors: nothing may touch them, not
+    # even a finalizer.
     for backend in list(_backends):
         _parents.append(backend._links)
         backend._links = {}

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, TypeVar
 
 import hiredis
 import redis.asyncio.connection as theirs
@@ -25,6 +25,8 @@ from ._link import NOT_YET, login, reader
 from ._operations import Operations, Trips
 from ._options import Server
 from ._units import MOST_GETS, Gets, Makes, Measurement, Unit, too_much
+
+T = TypeVar("T")
 
 
 class AsyncLink(asyncio.Protocol):
@@ -89,7 +91,7 @@ class AsyncLink(asyncio.Protocol):
         self._gets = None
         return self._add(data, count, repeat)
 
-    async def run(self, trips: Trips[Any]) -> Any:
+    async def run(self, trips: Trips[T]) -> T:
         """Carry out an operation."""
         try:
             request = next(trips)
@@ -101,7 +103,7 @@ class AsyncLink(asyncio.Protocol):
                 else:
                     request = trips.send(replies)
         except StopIteration as stop:
-            return stop.value
+            return stop.value  # type: ignore[no-any-return]
         except Lost as lost:
             raise lost.error from lost.error.__cause__
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final, TypeVar
 from weakref import WeakSet
 
 from codomyrmex.cache.backend import Backend, Capabilities, Clock, Field, ScanPage, Version
 
 from ._clock import ServerClock
 from ._link import Link
-from ._operations import Operations, pack
+from ._operations import Operations, Trips, pack
 from ._options import Server
 
 CAPABILITIES: Final = Capabilities(
     shared=True, persistent=True, native_expiry=True, one_trip_tags=True, blocking="always", clock="server"
 )
+T = TypeVar("T")
+
 _backends: WeakSet[RedisBackend] = WeakSet()
 
 
@@ -98,7 +100,7 @@ class RedisBackend(Backend[bytes]):
         for link in links:
             link.close()
 
-    def _run(self, trips: Any) -> Any:
+    def _run(self, trips: Trips[T]) -> T:
         return self._link().run(trips)
 
     def _link(self) -> Link:

@@ -12,7 +12,7 @@ import errno
 import select
 import socket
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import hiredis
 from redis.backoff import NoBackoff
@@ -26,6 +26,8 @@ from ._clock import ServerClock
 from ._errors import Lost, ReplyError, failure
 from ._operations import Trips, pack
 from ._options import Server
+
+T = TypeVar("T")
 
 _BUFFER: Final = 65_536
 _IDLE: Final = 0.5
@@ -81,7 +83,7 @@ class Link:
         self._last = 0.0
         """When a trip last began, on the monotonic clock."""
 
-    def run(self, trips: Trips[Any]) -> Any:
+    def run(self, trips: Trips[T]) -> T:
         """Carry out an operation."""
         try:
             request = next(trips)
@@ -93,7 +95,7 @@ class Link:
                 else:
                     request = trips.send(replies)
         except StopIteration as stop:
-            return stop.value
+            return stop.value  # type: ignore[no-any-return]
         except Lost as lost:
             raise lost.error from lost.error.__cause__
 
@@ -211,8 +213,8 @@ class Link:
         server = self._server
         if self._closed:
             raise CacheConnectionError(f"the connections to {server} are closed")
-        kind = UnixDomainSocketConnection if server.path else SSLConnection if server.tls else Connection
-        connection: Any = kind(**login(server))
+        kind: Any = SSLConnection if server.tls else Connection
+        connection: Any = (UnixDomainSocketConnection if server.path else kind)(**login(server))
         try:
             connection.connect()
             # From here on the socket is ours: redis-py reads with a timeout per read, and costs as much as the trip.

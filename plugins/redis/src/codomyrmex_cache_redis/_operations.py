@@ -8,8 +8,8 @@ otherwise: then `Lost` is raised at the ``yield``.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 import hiredis
 
@@ -22,7 +22,8 @@ from ._scripts import HEAD, REMOVE, SWAP, TAGGED, Script
 T = TypeVar("T")
 Words: TypeAlias = tuple["str | bytes | int", ...]
 
-pack = hiredis.pack_command
+pack: Callable[[tuple[Any, ...]], bytes] = cast(Any, hiredis).pack_command
+"""A command as it is sent; its stub knows tuples of one only."""
 BATCH: Final = 1000
 """Most commands, or keys of one command, in a trip."""
 BATCH_BYTES: Final = 1 << 20
@@ -76,7 +77,7 @@ class Operations:
     def value(self, reply: Any) -> bytes | None:
         """A record as found; raises what an error reply means."""
         if reply is None or reply.__class__ is bytes:
-            return reply  # type: ignore[no-any-return]
+            return reply
         if reply.__class__ is ReplyError and reply.code == "WRONGTYPE":
             return b""  # somebody else's: there is something, and it can't be read
         raise self.wrong(reply)
@@ -111,7 +112,7 @@ class Operations:
         """Its reply; raises what an error reply means."""
         if reply.__class__ is not list or len(reply) != count:
             raise self.wrong(reply)
-        return reply  # type: ignore[no-any-return]
+        return reply
 
     def put_many(self, records: Mapping[str, bytes]) -> Trips[None]:
         """SET for each; raises the first error, when all have been tried."""
