@@ -42,6 +42,7 @@ NO_TWIN = {
     "Cache.__setitem__": "an assignment can't be awaited: set",
     "Cache.__delitem__": "a deletion can't be awaited: delete",
     "Cache.__contains__": "`in` can't be awaited: exists",
+    "Backend.read": "a view of the driver's memory can't be held while others run",
     "Backend.direct": "one frame from caller to value; the asynchronous view has a frame of its own in any case",
 }
 """What only the synchronous class has, and why. Everything else is on both."""
@@ -54,6 +55,7 @@ NOT_AWAITED = {
     "name": "a property",
     "stats": "a property: counters, and what the driver knows already",
     "ttl_manager": "a property",
+    "capabilities": "a property",
     "lock": "makes a lock; taking it is awaited",
     "namespace": "makes a view",
     "usage": "never waits",
@@ -237,6 +239,8 @@ SCRIPT: list[Call] = [
     call("touch", "z", 1),
     call("exists", "a"),
     call("exists", "z"),
+    call("compact"),
+    call("inspect"),
     call("keys"),
     call("keys", "a"),
     call("explain", "b"),

@@ -12,6 +12,7 @@ from dict_driver import JSON, DictDriver, FailingDriver, managed
 from codomyrmex.cache import (
     CacheConfigError,
     CacheConnectionError,
+    CacheFullError,
     CacheInvalidationError,
     CacheKeyError,
     CacheManager,
@@ -115,6 +116,21 @@ def test_degraded_reads_are_misses(degrading: Failing) -> None:
     assert 6 == degrading.cache.stats.misses
     degrading.cache.exists("key")
     assert (6, 0) == (degrading.cache.stats.misses, degrading.cache.stats.hits)
+
+
+@pytest.mark.parametrize("call", ["expire", "invalidate_tags"])
+def test_no_room_for_an_invalidation(degrading: Failing, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An invalidation that the store has no room for is CacheInvalidationError as well, and no outage."""
+    degrading.cache.set("key", 1, tags=["tag"])
+
+    def full(*_: Any) -> Any:
+        raise CacheFullError("the store is full")
+
+    monkeypatch.setattr(degrading.driver, "swap", full)
+    with pytest.raises(CacheInvalidationError, match="the store is full") as caught:
+        INVALIDATIONS[call](degrading.cache)
+    assert isinstance(caught.value.__cause__, CacheFullError)
+    assert (1, False) == (degrading.cache.stats.errors, degrading.cache._store.down)
 
 
 @pytest.mark.parametrize("call", INVALIDATIONS)

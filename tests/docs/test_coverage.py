@@ -19,6 +19,7 @@ from codomyrmex.cache._discovery import KINDS
 from codomyrmex.cache._lookup import Found
 from codomyrmex.cache.backend import Backend, BackendRequest, Capabilities
 from codomyrmex.cache.eviction import Cause, Entry, EvictionPolicy, View
+from codomyrmex_cache_file import FileOptions
 from codomyrmex_cache_memory import MemoryOptions
 from codomyrmex_cache_msgpack import MsgpackOptions
 from codomyrmex_cache_zstd import ZstdOptions
@@ -29,7 +30,7 @@ CORE = ROOT / "core" / "src" / "codomyrmex" / "cache"
 EXAMPLE = ROOT / "examples" / "sqlite-backend"
 
 
-SCHEMAS = (CacheOptions, MemoryOptions, MsgpackOptions, ZstdOptions)
+SCHEMAS = (CacheOptions, FileOptions, MemoryOptions, MsgpackOptions, ZstdOptions)
 
 
 def text(name: str) -> str:
@@ -57,6 +58,7 @@ def rows(where: str) -> dict[str, list[str]]:
     [
         (CacheOptions, "Options of every cache"),
         (MemoryOptions, "Options of in_memory"),
+        (FileOptions, "Options of file_based"),
         (MsgpackOptions, "Options of msgpack"),
         (ZstdOptions, "Options of zstd"),
     ],

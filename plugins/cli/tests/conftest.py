@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from codomyrmex.cache import CacheManager, hookimpl
+from codomyrmex.cache import Cache, CacheManager, hookimpl
 from codomyrmex.cache.backend import Backend, BackendRequest, Capabilities, SimpleBackend, Usage, process_clock
 from codomyrmex.cache.options import option
+from codomyrmex_cache_cli import _access, _whole
 from codomyrmex_cache_cli._run import run
 
 
@@ -88,6 +89,20 @@ def bytes_plugin(manager: CacheManager) -> StorePlugin:
     plugin = StorePlugin()
     manager.register(plugin, "bytes")
     return plugin
+
+
+@pytest.fixture
+def app(bytes_plugin: StorePlugin, monkeypatch: pytest.MonkeyPatch) -> Cache[Any]:
+    """What a program sees of the cache ``app`` on the backend ``bytes``, on which commands work, too."""
+
+    def manager(config: Any = None) -> CacheManager:
+        made = CacheManager(config or {"caches": {"app": {"backend": "bytes", "serializer": "json"}}})
+        made.register(bytes_plugin, "bytes")
+        return made
+
+    monkeypatch.setattr(_access, "CacheManager", manager)
+    monkeypatch.setattr(_whole, "CacheManager", manager)
+    return manager().get_cache("app")
 
 
 @pytest.fixture

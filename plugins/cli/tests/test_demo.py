@@ -23,6 +23,10 @@ needs_memory = pytest.mark.skipif(
     find_spec("codomyrmex_cache_memory") is None, reason="codomyrmex-cache-memory is not installed"
 )
 
+needs_file = pytest.mark.skipif(
+    find_spec("codomyrmex_cache_file") is None, reason="codomyrmex-cache-file is not installed"
+)
+
 
 @pytest.fixture
 def bars() -> Progress:
@@ -65,6 +69,24 @@ def test_cached_results_are_the_uncached_ones(command: Command) -> None:
         "differing": [],
         "problem": None,
     } == row
+
+
+@needs_file
+@pytest.mark.parametrize("serializer", ["installed or not", "blocked"])
+def test_the_demo_runs_on_files(
+    command: Command, serializer: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In the demo's own directory, with the default serializer or without: equal results, all of them hits."""
+    if serializer == "blocked":
+        monkeypatch.setenv("CODOMYRMEX_CACHE_BLOCK", "msgpack")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    code, out, err = command("demo", "--limit", 20, "--json", "--backend", "file_based")
+    assert (0, "") == (code, err)
+    (row,) = json.loads(out)["backends"]
+    assert (1.0, 20, [], None) == (row["hit_rate"], row["entries"], row["differing"], row["problem"])
+    assert row["bytes"] > 0
+    assert [] == list(tmp_path.iterdir())
 
 
 @needs_memory

@@ -11,13 +11,17 @@ from typing import Any
 import pytest
 
 from codomyrmex.cache import CacheConnectionError, CacheManager, hookimpl
-from codomyrmex.cache.backend import AsyncBackend, BackendRequest, Capabilities, ScanPage, process_clock
+from codomyrmex.cache.backend import AsyncBackend, BackendRequest, Capabilities, Finding, ScanPage, process_clock
 from codomyrmex_cache_cli._check import check
 from codomyrmex_cache_cli._doctor import diagnose, examine
 
 Command = Callable[..., tuple[int, str, str]]
 needs_memory = pytest.mark.skipif(
     find_spec("codomyrmex_cache_memory") is None, reason="codomyrmex-cache-memory is not installed"
+)
+
+needs_file = pytest.mark.skipif(
+    find_spec("codomyrmex_cache_file") is None, reason="codomyrmex-cache-file is not installed"
 )
 
 
@@ -65,6 +69,54 @@ def test_a_mistyped_option_is_a_problem_with_a_hint(command: Command, config: Co
     assert "Did you mean 'max_entries'?" in out
     assert "1 problem\n" in out
     assert {"bad": False, "good": True} == {one.cache: one.ok for one in diagnose(path).caches}
+
+
+@needs_file
+def test_a_store_of_files_is_checked_end_to_end(command: Command, config: Config, tmp_path: Path) -> None:
+    """Where it is and in which state, an entry that comes and goes, and nothing else changed."""
+    path = config(f'[caches.app]\nbackend = "file_based"\npath = "{tmp_path}/store"\nserializer = "json"\n')
+    code, out, err = command("doctor", path)
+    assert (0, "") == (code, err)
+    assert f"note: app: {tmp_path}/store/app.cache, which is not there yet" in out
+    code, out, _ = command("doctor", path, "--json")
+    (row,) = json.loads(out)["caches"]
+    assert (0, True, "") == (code, row["ok"], row["detail"])
+    assert {"level": "note", "text": "clean: the disk has all of it"} in row["findings"]
+    assert (0, "") == command("keys", "app", "--config", path)[:2]
+
+
+@needs_file
+def test_what_was_set_aside_is_a_warning(command: Command, config: Config, tmp_path: Path) -> None:
+    """The cache works, so the exit code is 0."""
+    path = config(f'[caches.app]\nbackend = "file_based"\npath = "{tmp_path}"\nserializer = "json"\n')
+    command("doctor", path)
+    (tmp_path / "app.cache" / "damaged.mdb").write_bytes(b"damaged")
+    code, out, _ = command("doctor", path)
+    assert 0 == code
+    assert "warning: app: damaged.mdb" in out
+
+
+@needs_file
+def test_a_directory_that_others_may_write_to_is_a_problem(command: Command, config: Config, tmp_path: Path) -> None:
+    """It says how to mend it."""
+    path = config(f'[caches.app]\nbackend = "file_based"\npath = "{tmp_path}"\nserializer = "json"\n')
+    (tmp_path / "app.cache").mkdir()
+    (tmp_path / "app.cache").chmod(0o777)
+    code, out, _ = command("doctor", path)
+    assert 1 == code
+    assert "chmod go-w" in out
+
+
+def test_findings_of_a_backend_are_shown(manager: CacheManager, bytes_plugin: Any) -> None:
+    """Whatever the backend: a problem fails the check, a note and a warning don't."""
+    cache = manager.get_cache("app", backend="bytes", serializer="json")
+    found = [Finding("note", "one"), Finding("warning", "two")]
+    vars(cache._driver)["inspect"] = lambda: found
+    result = check(manager, "app")
+    assert (True, "", tuple(found)) == (result.ok, result.detail, result.findings)
+    found.append(Finding("problem", "three"))
+    result = check(manager, "app")
+    assert (False, "three", tuple(found)) == (result.ok, result.detail, result.findings)
 
 
 @pytest.mark.parametrize("backend", ["redis", "file_based"])

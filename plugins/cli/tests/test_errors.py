@@ -15,6 +15,7 @@ from codomyrmex.cache import CachePluginError
 from codomyrmex_cache_cli import _plugins
 
 Command = Callable[..., tuple[int, str, str]]
+COMMANDS = ["get", "set", "delete", "keys", "clear", "stats", "explain", "compact", "plugins", "doctor", "demo"]
 
 
 def process(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -93,11 +94,11 @@ def test_no_command_shows_the_help_as_a_usage_error(command: Command) -> None:
     """A script that forgot the command fails."""
     code, out, err = command()
     assert (2, "") == (code, out)
-    for name in ("plugins", "doctor", "demo"):
+    for name in COMMANDS:
         assert name in err
 
 
-@pytest.mark.parametrize("name", ["plugins", "doctor", "demo"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_and_json(command: Command, name: str) -> None:
     """``--help`` works and exits with 0."""
     code, out, _ = command(name, "--help")

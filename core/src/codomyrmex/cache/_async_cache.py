@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar, cast, overload
 
 from ._async_steps import Perform, arun, in_thread, inline, native
+from ._capabilities import Capabilities, Finding
 from ._direct import direct_paths
 from ._driver import AnyAsyncBackend, AnyBackend, AsyncBackend
 from ._explain import Explanation
@@ -80,6 +81,11 @@ class AsyncCache(Generic[V]):
     def name(self) -> str:
         """The cache's name."""
         return self._store.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the cache's backend can do."""
+        return self._driver.capabilities
 
     @property
     def stats(self) -> CacheStats:
@@ -209,6 +215,17 @@ class AsyncCache(Generic[V]):
         start = time.perf_counter()
         await self._perform(self._driver.ping)
         return time.perf_counter() - start
+
+    async def compact(self) -> int:
+        """See `Cache.compact`."""
+        self._store.check_open()
+        given: int = await self._perform(self._driver.compact)
+        return given
+
+    async def inspect(self) -> list[Finding]:
+        """See `Cache.inspect`."""
+        self._store.check_open()
+        return list(await self._perform(self._driver.inspect))
 
     def namespace(self, prefix: str) -> AsyncNamespacedCache[V]:
         """This cache's entries under ``prefix``; see `AsyncNamespacedCache`."""

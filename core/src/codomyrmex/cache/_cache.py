@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast, overload
 
+from ._capabilities import Capabilities, Finding
 from ._direct import direct_paths
 from ._driver import AnyBackend
 from ._explain import Explanation
@@ -59,6 +60,11 @@ class Cache(Generic[V]):
     def name(self) -> str:
         """The cache's name."""
         return self._store.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the cache's backend can do."""
+        return self._driver.capabilities
 
     @property
     def stats(self) -> CacheStats:
@@ -243,6 +249,16 @@ class Cache(Generic[V]):
         start = time.perf_counter()
         self._driver.ping()
         return time.perf_counter() - start
+
+    def compact(self) -> int:
+        """Let the backend give back space that its store no longer needs; how many bytes. Others may wait meanwhile."""
+        self._store.check_open()
+        return self._driver.compact()
+
+    def inspect(self) -> list[Finding]:
+        """What the backend finds worth telling a person about its store."""
+        self._store.check_open()
+        return list(self._driver.inspect())
 
     def namespace(self, prefix: str) -> NamespacedCache[V]:
         """This cache's entries under ``prefix``; see `NamespacedCache`."""

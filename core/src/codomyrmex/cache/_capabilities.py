@@ -66,3 +66,13 @@ class Usage(NamedTuple):
     bytes: int | None = None
     max_entries: int | None = None
     max_bytes: int | None = None
+
+
+class Finding(NamedTuple):
+    """What `Backend.inspect` found out about a store: a sentence for people, and how much it matters.
+
+    A ``"note"`` is good to know, a ``"warning"`` may need a look some day, and a ``"problem"`` has to be mended.
+    """
+
+    level: Literal["note", "warning", "problem"]
+    text: str

@@ -19,7 +19,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 from zlib import crc32
 
 from . import _defaults
-from ._capabilities import Capabilities, Purged, ScanPage, Usage
+from ._capabilities import Capabilities, Finding, Purged, ScanPage, Usage
 from ._clocks import Clock
 from ._record import Field, Record, Version
 from ._stats import Counter
@@ -173,6 +173,21 @@ class Backend(_Described, ABC, Generic[S]):
         """
         self.get_many(("\0ping",))
 
+    def compact(self) -> int:
+        """Give back space that the store no longer needs; how many bytes. Nothing that it holds may be lost by it.
+
+        Raises:
+            CacheFullError: There is no room to do so.
+        """
+        return 0
+
+    def inspect(self) -> Sequence[Finding]:
+        """What a person should know of the store: where it is, what it lacks, what was left behind; changes nothing.
+
+        What would keep the store from working may be raised in place of a finding.
+        """
+        return ()
+
     def wait(self, key: str, lease: bytes, timeout: float) -> None:
         """Return when ``lease`` may be gone from ``key``'s record, or after ``timeout`` seconds; earlier is allowed."""
         return run(_defaults.wait(timeout))
@@ -241,6 +256,14 @@ class AsyncBackend(_Described, ABC, Generic[S]):
     async def ping(self) -> None:
         """See `Backend.ping`."""
         await self.get_many(("\0ping",))
+
+    async def compact(self) -> int:
+        """See `Backend.compact`."""
+        return 0
+
+    async def inspect(self) -> Sequence[Finding]:
+        """See `Backend.inspect`."""
+        return ()
 
     async def wait(self, key: str, lease: bytes, timeout: float) -> None:
         """See `Backend.wait`."""

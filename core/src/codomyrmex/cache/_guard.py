@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from ._lookup import Lookup
 from ._steps import Steps
 from ._store import Store
-from .errors import CacheConnectionError, CacheError, CacheInvalidationError
+from .errors import CacheConnectionError, CacheError, CacheFullError, CacheInvalidationError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,15 +44,18 @@ def degrades(to: Callable[..., T]) -> Callable[[Operation[S, P, T]], Operation[S
                 raise error
             return to(owner, *args, **kwargs)
 
-        return _guarded(operation, failed)
+        return _guarded(operation, failed, CacheConnectionError)
 
     return decorate
 
 
 def never_silent(operation: Operation[S, P, T]) -> Operation[S, P, T]:
-    """For invalidations: count a failure and raise it as `CacheInvalidationError`, whatever ``on_error`` says."""
+    """For invalidations: count a failure and raise it as `CacheInvalidationError`, whatever ``on_error`` says.
 
-    def failed(owner: S, error: CacheConnectionError, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    A store that has no room for the invalidation fails it too.
+    """
+
+    def failed(owner: S, error: CacheError, /, *args: P.args, **kwargs: P.kwargs) -> T:
         store = owner.store
         raise CacheInvalidationError(
             f"cache {store.name!r}: this {operation.__name__} may not have reached {store.backend}: {error.message}",
@@ -61,11 +64,11 @@ def never_silent(operation: Operation[S, P, T]) -> Operation[S, P, T]:
             key=error.key,
         ) from error
 
-    return _guarded(operation, failed)
+    return _guarded(operation, failed, CacheConnectionError, CacheFullError)
 
 
 def _guarded(
-    operation: Operation[S, P, T], failed: Callable[Concatenate[S, CacheConnectionError, P], T]
+    operation: Operation[S, P, T], failed: Callable[Concatenate[S, Any, P], T], *kinds: type[CacheError]
 ) -> Operation[S, P, T]:
     # A method of one key has it as its first argument.
     of_key = "key" in tuple(signature(operation).parameters)[1:2]
@@ -79,7 +82,7 @@ def _guarded(
             result = yield from operation(self, *args, **kwargs)
         except CacheError as error:
             self.store.locate(error, args[0] if of_key and args else None)
-            if not isinstance(error, CacheConnectionError):
+            if not isinstance(error, kinds):
                 raise
             self.store.failed(error)
             return failed(self, error, *args, **kwargs)

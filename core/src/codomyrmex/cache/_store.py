@@ -81,10 +81,10 @@ class Store:
         if error.key is None:
             error.key = key
 
-    def failed(self, error: CacheConnectionError) -> None:
+    def failed(self, error: CacheError) -> None:
         """Count a failure of the backend, and log the first one of an outage."""
         self.recorder.errors.increment()
-        if not self.down:
+        if not self.down and isinstance(error, CacheConnectionError):
             self.down = True
             _logger().warning("cache %r: backend %s fails: %s", self.name, self.backend, error)
 

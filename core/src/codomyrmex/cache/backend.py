@@ -7,7 +7,7 @@ behind `SimpleBackend`. docs/writing-a-plugin.md leads through a complete one.
 from __future__ import annotations
 
 from ._backend_request import BackendRequest
-from ._capabilities import Capabilities, Purged, ScanPage, Usage
+from ._capabilities import Capabilities, Finding, Purged, ScanPage, Usage
 from ._clocks import Clock, machine_clock, process_clock
 from ._driver import AsyncBackend, Backend, Direct, DirectPort
 from ._record import (
@@ -32,6 +32,7 @@ __all__ = [
     "Direct",
     "DirectPort",
     "Field",
+    "Finding",
     "Purged",
     "Record",
     "ScanPage",

@@ -1,7 +1,7 @@
-"""The command ``codomyrmex-cache``: what is installed, whether a config works, and a demo.
+"""The command ``codomyrmex-cache``: what is in a cache, what is installed, whether a config works, and a demo.
 
-Importing this package imports nothing else; `main` brings typer, and each command (`_plugins`, `_doctor`,
-`_demo`) what it needs.
+Importing this package imports nothing else; `main` brings typer, and each command (`_content`, `_whole`, `_plugins`,
+`_doctor`, `_demo`) what it needs.
 """
 
 from __future__ import annotations

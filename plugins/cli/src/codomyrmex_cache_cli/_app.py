@@ -1,4 +1,7 @@
-"""The commands and their options. Each brings the modules that do its work when it runs."""
+"""The commands and their options; those on one cache stand in `_cache_app`.
+
+Each brings the modules that do its work when it runs.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import typer
 
 PROGRAM = "codomyrmex-cache"
 
-app = typer.Typer(add_completion=False, help="Look at, check and try the caches of codomyrmex-cache.")
+app = typer.Typer(add_completion=False, help="Look into, change, check and try the caches of codomyrmex-cache.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs in place of a table.")]
 

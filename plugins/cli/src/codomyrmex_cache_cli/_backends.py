@@ -45,7 +45,7 @@ def open_cache(manager: CacheManager, backend: str, directory: Path) -> Cache[An
     """A new, empty cache on a backend that answers.
 
     It is kept below ``directory`` if the backend takes a path, and written as JSON if it takes a serializer
-    and the default one is not installed.
+    and the default one is not installed or not allowed.
 
     Raises:
         CacheError: The backend can't be used.
@@ -53,7 +53,7 @@ def open_cache(manager: CacheManager, backend: str, directory: Path) -> Cache[An
     name = f"demo-{secrets.token_hex(8)}"
     path, json = {"path": str(directory / name)}, {"serializer": "json"}
     attempts: list[dict[str, str]] = [path, {}]
-    if not any(info.kind == "serializers" and info.name == "msgpack" for info in manager.plugins()):
+    if not any(_is_msgpack(info) and info.state in _USABLE for info in manager.plugins()):
         attempts = [path | json, path, json, {}]
     for number, options in enumerate(attempts, 1):
         try:
@@ -65,3 +65,7 @@ def open_cache(manager: CacheManager, backend: str, directory: Path) -> Cache[An
             cache.ping()
             return cache
     raise AssertionError("the last attempt returns or raises")
+
+
+def _is_msgpack(info: PluginInfo) -> bool:
+    return (info.kind, info.name) == ("serializers", "msgpack")

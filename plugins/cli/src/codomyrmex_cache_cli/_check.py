@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
-from codomyrmex.cache import AsyncCache, Cache, CacheError, CacheManager, CachePluginError, CacheStats
+from codomyrmex.cache import AsyncCache, CacheError, CacheManager, CacheStats
+from codomyrmex.cache.backend import Finding
+
+from ._access import AnyCache, Settle, view
 
 _TTL = 60
 """Seconds; what a doctor that was killed leaves behind is gone soon."""
 _ROOM = 1024
 """Bytes that the doctor's entry needs at most."""
-
-AnyCache: TypeAlias = Cache[Any] | AsyncCache[Any]
-Settle: TypeAlias = Callable[[Any], Any]
-"""Gives the result of a call of `Cache`, or of `AsyncCache`, so that both are checked by the same steps."""
 
 
 class Fault(Exception):
@@ -35,6 +32,7 @@ class Check:
         ok: Whether it works.
         ping_seconds: How long the backend took to answer; None if it didn't.
         detail: What is wrong and what to do about it, or a remark on a cache that works.
+        findings: What the backend itself says of its store.
     """
 
     cache: str
@@ -42,6 +40,7 @@ class Check:
     ok: bool
     ping_seconds: float | None = None
     detail: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
 def check(manager: CacheManager, name: str, *, label: str | None = None) -> Check:
@@ -53,10 +52,12 @@ def check(manager: CacheManager, name: str, *, label: str | None = None) -> Chec
         label: What to call it in the result, if not by its name.
     """
     backend = ping = None
+    findings: tuple[Finding, ...] = ()
     try:
         with asyncio.Runner() as runner:
-            cache, settle = _open(manager, name, runner)
+            cache, settle = view(manager, name, runner)
             try:
+                findings = tuple(settle(cache.inspect()))  # first: the next step opens the store, and may mend it
                 backend = settle(cache.explain(_own_key())).backend
                 ping = settle(cache.ping())
                 remark = _use(cache, settle, backend)
@@ -67,18 +68,18 @@ def check(manager: CacheManager, name: str, *, label: str | None = None) -> Chec
         known = isinstance(error, (CacheError, Fault))
         detail = str(error) if known else f"{type(error).__name__}: {error}, which is a fault of the plugin"
         backend = backend or getattr(error, "backend", None)
-        return Check(cache=label or name, backend=backend, ok=False, ping_seconds=ping, detail=detail)
-    return Check(cache=label or name, backend=backend, ok=True, ping_seconds=ping, detail=remark)
-
-
-def _open(manager: CacheManager, name: str, runner: asyncio.Runner) -> tuple[AnyCache, Settle]:
-    try:
-        return manager.get_cache(name), _itself
-    except CachePluginError as error:
-        try:
-            return manager.get_async_cache(name), runner.run  # the backend may be asynchronous only
-        except CacheError:
-            raise error from error.__cause__
+        return Check(
+            cache=label or name, backend=backend, ok=False, ping_seconds=ping, detail=detail, findings=findings
+        )
+    problems = "; ".join(finding.text for finding in findings if finding.level == "problem")
+    return Check(
+        cache=label or name,
+        backend=backend,
+        ok=not problems,
+        ping_seconds=ping,
+        detail=problems or remark,
+        findings=findings,
+    )
 
 
 def _use(cache: AnyCache, settle: Settle, backend: str) -> str:
@@ -113,7 +114,3 @@ def _reached(used: int | None, limit: int | None, room: int) -> bool:
 
 def _own_key() -> str:
     return f"codomyrmex-cache-doctor:{secrets.token_hex(16)}"
-
-
-def _itself(result: Any) -> Any:
-    return result

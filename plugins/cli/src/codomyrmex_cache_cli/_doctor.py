@@ -51,7 +51,7 @@ def show(config: Path | None, as_json: bool) -> int:
     """
     diagnosis = diagnose(config)
     if as_json:
-        print_json({"ok": diagnosis.ok, **asdict(diagnosis)})
+        print_json({"ok": diagnosis.ok, **_plain(asdict(diagnosis))})
     else:
         _print(diagnosis)
     return 0 if diagnosis.ok else 1
@@ -125,6 +125,9 @@ def _print(diagnosis: Diagnosis) -> None:
     for one in diagnosis.caches:
         if one.detail:
             print(f"{'note' if one.ok else 'problem'}: {one.cache}: {one_line(one.detail)}")
+        for finding in one.findings:
+            if finding.text not in one.detail:
+                print(f"{finding.level}: {one.cache}: {one_line(finding.text)}")
     for problem in diagnosis.problems:
         print(f"problem: {problem}")
     for info in diagnosis.plugins:
@@ -132,6 +135,13 @@ def _print(diagnosis: Diagnosis) -> None:
         print(f"{info.state}: {info.name} of {info.kind} ({source}): {one_line(info.detail)}")
     count = len(diagnosis.problems) + sum(not one.ok for one in diagnosis.caches)
     print("all is well" if diagnosis.ok else f"{count} problem{'s' if count > 1 else ''}")
+
+
+def _plain(diagnosis: dict[str, Any]) -> dict[str, Any]:
+    """With findings as objects: JSON would make lists of them, in which nothing has a name."""
+    for one in diagnosis["caches"]:
+        one["findings"] = [{"level": level, "text": text} for level, text in one["findings"]]
+    return diagnosis
 
 
 def _cells(one: Check) -> list[str]:

@@ -62,6 +62,14 @@ def progress() -> Generator[Progress, None, None]:
         yield bars
 
 
+@contextlib.contextmanager
+def waiting(title: str) -> Generator[None, None, None]:
+    """A bar on stderr for work whose length nobody knows, for as long as the block runs."""
+    with progress() as bars:
+        bars.add_task(title, total=None)
+        yield
+
+
 def size(count: int | None) -> str:
     """Bytes for people."""
     if count is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,7 +12,8 @@ import typer
 
 from codomyrmex.cache import CacheError
 
-from ._app import PROGRAM, app
+from ._app import PROGRAM
+from ._cache_app import app
 from ._errors import CommandError, one_line
 
 _UsageError: type[Any] = typer.BadParameter.__mro__[1]
@@ -31,6 +33,11 @@ def run(arguments: Sequence[str]) -> int:
     command = typer.main.get_command(app)
     try:
         code: object = command.main(arguments, prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output, as head does, has had enough. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Exception as error:
         if debug:
             traceback.print_exc()

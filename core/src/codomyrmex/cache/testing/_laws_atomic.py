@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from .._capabilities import Capabilities
+from ._clock import ManualClock
 from ._fixtures import Fixtures
 from ._views import close_loop
 
@@ -46,16 +47,43 @@ class AtomicLaws(Fixtures):
 
     def test_values_are_whole(self, cache: Any) -> None:
         """A reader sees a value that was written, never a mixture of two."""
+        cache.set("key", [0] * 20)
+        written: list[int] = []
 
         def work(number: int) -> list[Any]:
             seen: list[Any] = []
-            for step in range(50):
-                cache.set("key", [number * 100 + step] * 20)
+            try:
+                for step in range(50 if number % 2 else 0):
+                    cache.set("key", [number * 100 + step] * 20)
+            finally:
+                written.append(number)
+            # Somebody who only reads comes at any time, not just after a write of his own.
+            while len(written) < _THREADS:
                 seen.append(cache.get("key"))
             return seen
 
         for seen in together(work):
+            # A record in two halves fails its checksum: such a mixture shows up as a miss.
+            assert None not in seen
             assert all(len(value) == 20 and len(set(value)) == 1 for value in seen)
+
+    def test_scans_among_threads(self, cache: Any) -> None:
+        """A scan that runs while others write and remove returns every key that stays."""
+        stays = [f"stays:{number}" for number in range(50)]
+        cache.set_many(dict.fromkeys(stays, 0))
+
+        def work(number: int) -> list[set[str]]:
+            seen: list[set[str]] = []
+            for step in range(20):
+                if number % 2:
+                    cache.set(f"comes:{number}:{step}", step)
+                    cache.delete(f"comes:{number}:{step - 1}")
+                else:
+                    seen.append(set(cache.keys()))
+            return seen
+
+        for scans in together(work):
+            assert all(scan.issuperset(stays) for scan in scans)
 
     def test_invalidation_among_threads(self, cache: Any) -> None:
         """What was stored before an invalidation began is never served after it ended."""
@@ -71,6 +99,27 @@ class AtomicLaws(Fixtures):
 
         together(work)
         assert failures == []
+
+    def test_another_user_of_the_store(
+        self, cache_settings: Mapping[str, Any], cache: Any, capabilities: Capabilities, clock: ManualClock, view: str
+    ) -> None:
+        """What one user of a shared store does, every other one sees at once."""
+        if not capabilities.shared:
+            pytest.skip("nobody else can reach the store")
+        for manager in self.managers(cache_settings, clock):
+            another = self.in_view(manager, "kit", view)
+            cache.set("key", 1, tags=["tag"])
+            assert another.get("key") == 1
+            another.set("key", 2, tags=["tag"])
+            assert cache.get("key") == 2
+            cache.invalidate_tags("tag")
+            assert another.get("key") is None
+            another.set("key", 3)
+            assert another.delete("key") is True
+            assert cache.get("key") is None
+            cache.set("key", 4)
+            another.clear()
+            assert cache.keys() == []
 
     def test_incr_among_processes(
         self, cache_settings: Mapping[str, Any], cache: Any, capabilities: Capabilities

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,6 +53,15 @@ class TagLaws(Fixtures):
         cache.set("key", 3)
         cache.invalidate_tags("new")
         assert cache.get("key") == 3
+
+    def test_any_of_several(self, cache: Any) -> None:
+        """An entry dies with each of its tags, the first, the last and those between."""
+        tags = ["first", "second", "third", "last"]
+        for tag in tags:
+            cache.set("key", 1, tags=tags)
+            assert cache.get("key") == 1
+            cache.invalidate_tags(tag)
+            assert cache.get("key") is None
 
     def test_several_at_once(self, cache: Any) -> None:
         """Several tags are invalidated in one call; unknown ones do no harm."""
@@ -152,6 +162,22 @@ class LeaseLaws(Fixtures):
         assert driver.swap(storage, Field.LEASE, lease, mine, False) is True
         assert driver.swap(storage, Field.LEASE, lease, self.loaded(cache, storage), False) is False
 
+    @pytest.mark.parametrize("before", ["absent", "stale"])
+    def test_a_load_that_is_given_up(self, cache: Any, driver: Any, clock: ManualClock, before: str) -> None:
+        """A load without a result takes its lease out, its own only, and leaves the rest as it was."""
+        storage, lease = self.plant(cache, driver, clock, before)
+        if before == "absent":
+            after, header_only, state = None, False, "absent"
+        else:
+            stale = cache._store.codec.decode(storage, driver.get(storage))
+            free = replace(stale, version=cache._store.token(), lease=None, lease_until=0.0)
+            after, header_only, state = cache._store.codec.header(storage, free), True, "stale"
+        assert driver.swap(storage, Field.LEASE, b"OTHER!!!", after, header_only) is False
+        assert cache.explain("key").loading is True
+        assert driver.swap(storage, Field.LEASE, lease, after, header_only) is True
+        assert (cache.explain("key").loading, cache.explain("key").state) == (False, state)
+        assert driver.swap(storage, Field.LEASE, lease, after, header_only) is False
+
     def test_tokens_captured_before_the_load(self, cache: Any, driver: Any, clock: ManualClock) -> None:
         """A value stored with the tokens of before an invalidation is dead on arrival."""
         cache.set("first", 1, tags=["tag"])
@@ -184,10 +210,9 @@ class LeaseLaws(Fixtures):
         cache.set("key", "old", ttl=10, stale_for=1000)
         clock.advance(11)
         stale = store.codec.decode(storage, driver.get(storage))
-        old_version, stale.version = stale.version, store.token()
-        stale.lease, stale.lease_until = lease, clock() + 60
-        header = store.codec.header(storage, stale)
-        assert driver.swap(storage, Field.VERSION, old_version, header, True) is True
+        leased = replace(stale, version=store.token(), lease=lease, lease_until=clock() + 60)
+        header = store.codec.header(storage, leased)
+        assert driver.swap(storage, Field.VERSION, stale.version, header, True) is True
         return storage, lease
 
     @staticmethod

@@ -1,0 +1,305 @@
+"""file_based side by side with diskcache and bare LMDB, in one run: `python benchmarks/file_based.py [--quick]` prints
+the tables and writes them to results-file.md.
+
+Every round measures each contender once, in turn, on the same keys and values. A figure is the median of the rounds;
+ratios are to diskcache in the same round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import gc
+import platform
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+VALUES: dict[str, Any] = {
+    "dict": {"name": "Ada", "born": 1815, "tags": ["first", "programmer"], "score": 0.5},
+    "100 B": random.Random(1).randbytes(100),
+    "4 KB": random.Random(2).randbytes(4_000),
+    "100 KB": random.Random(3).randbytes(100_000),
+    "4 MB": random.Random(4).randbytes(4_000_000),
+}
+ENTRIES = {"dict": 1_000, "100 B": 1_000, "4 KB": 1_000, "100 KB": 100, "4 MB": 8}
+ROWS = ("get", "miss", "set", "insert", "set_many", "delete")
+TTL = 3600.0
+LIMIT = 2**31
+PEER = "diskcache"
+Seconds = dict[str, float]
+
+
+class Ours:
+    """The public `Cache`, with the default serializer."""
+
+    name = "codomyrmex-cache"
+
+    def __init__(self, path: str) -> None:
+        from codomyrmex.cache import CacheManager
+
+        settings: dict[str, Any] = {"backend": "file_based", "path": path, "max_bytes": LIMIT}
+        config = {"caches": {"bench": settings}}
+        self._manager = CacheManager(config, environ={})
+        cache = self._manager.get_cache("bench")
+        self.get, self.delete = cache.get, cache.delete
+        self.set: Callable[..., Any] = lambda key, value: cache.set(key, value, TTL)
+        self.set_many: Callable[..., Any] = lambda mapping: cache.set_many(mapping, TTL)
+
+    def close(self) -> None:
+        self._manager.close()
+
+
+class DiskCache:
+    """diskcache with its defaults, which include pickle."""
+
+    name = PEER
+
+    def __init__(self, path: str) -> None:
+        import diskcache
+
+        self._cache: Any = diskcache.Cache(path, size_limit=LIMIT)
+        self.get, self.delete = self._cache.get, self._cache.delete
+
+    def set(self, key: str, value: Any) -> None:
+        self._cache.set(key, value, expire=TTL)
+
+    def set_many(self, mapping: dict[str, Any]) -> None:
+        with self._cache.transact():
+            for key, value in mapping.items():
+                self._cache.set(key, value, expire=TTL)
+
+    def close(self) -> None:
+        self._cache.close()
+
+
+class Engine:
+    """LMDB alone, as file_based sets it: bytes only, no ttl, no order of eviction, no lock with a deadline."""
+
+    name = "LMDB alone"
+
+    def __init__(self, path: str) -> None:
+        import lmdb
+
+        self._env: Any = lmdb.open(path, map_size=LIMIT, writemap=True, map_async=True, sync=False, metasync=False)
+
+    def get(self, key: str) -> Any:
+        with self._env.begin() as transaction:
+            return transaction.get(key.encode())
+
+    def set(self, key: str, value: Any) -> None:
+        data = value if isinstance(value, bytes) else b"x" * 60
+        with self._env.begin(write=True) as transaction:
+            transaction.put(key.encode(), data)
+
+    def set_many(self, mapping: dict[str, Any]) -> None:
+        with self._env.begin(write=True) as transaction:
+            for key, value in mapping.items():
+                transaction.put(key.encode(), value if isinstance(value, bytes) else b"x" * 60)
+
+    def delete(self, key: str) -> None:
+        with self._env.begin(write=True) as transaction:
+            transaction.delete(key.encode())
+
+    def close(self) -> None:
+        self._env.close()
+
+
+CONTENDERS: tuple[type[Any], ...] = (Ours, DiskCache, Engine)
+
+
+def each(call: Callable[[str], Any], keys: list[str]) -> float:
+    """Seconds per key."""
+    start = time.perf_counter()
+    for key in keys:
+        call(key)
+    return (time.perf_counter() - start) / len(keys)
+
+
+def measure(contender: type[Any], size: str) -> Seconds:
+    """One round of one contender on values of one size: seconds per operation by row."""
+    value, count = VALUES[size], ENTRIES[size]
+    keys = [f"key:{number}" for number in range(count)]
+    path = tempfile.mkdtemp()
+    cache = contender(path)
+    try:
+        found = {"insert": each(lambda key: cache.set(key, value), keys)}
+        random.Random(5).shuffle(keys)
+        found["set"] = each(lambda key: cache.set(key, value), keys)
+        found["get"] = each(cache.get, keys)
+        found["miss"] = each(cache.get, [f"absent:{number}" for number in range(1_000)])
+        start = time.perf_counter()
+        for first in range(0, count, 100):
+            cache.set_many({f"many:{number}": value for number in range(first, min(first + 100, count))})
+        found["set_many"] = (time.perf_counter() - start) / count
+        found["delete"] = each(cache.delete, keys)
+    finally:
+        cache.close()
+        shutil.rmtree(path)
+    return found
+
+
+def sizes(rounds: int) -> Iterator[str]:
+    """The table of operations and sizes."""
+    yield "| value | | " + " | ".join(ROWS) + " |"
+    yield "|---|---|" + "---|" * len(ROWS)
+    for size in VALUES:
+        results: dict[str, dict[str, list[float]]] = {one.name: {row: [] for row in ROWS} for one in CONTENDERS}
+        for number in range(rounds):
+            shift = number % len(CONTENDERS)
+            for contender in CONTENDERS[shift:] + CONTENDERS[:shift]:
+                gc.collect()
+                for row, seconds in measure(contender, size).items():
+                    results[contender.name][row].append(seconds)
+        for name, rows in results.items():
+            cells: list[str] = []
+            for row in ROWS:
+                ratio = statistics.median(peer / own for own, peer in zip(rows[row], results[PEER][row], strict=True))
+                cells.append(f"{statistics.median(rows[row]) * 1e6:,.1f} µs, {ratio:.1f}×")
+            yield f"| {size} | {name} | " + " | ".join(cells) + " |"
+
+
+def mixed(cache: Any, seconds: float, seed: int) -> int:
+    """How many operations, every tenth a write, one caller gets done."""
+    draw, value = random.Random(seed), VALUES["100 B"]
+    keys = [f"key:{number}" for number in range(1_000)]
+    done, end = 0, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for _ in range(50):
+            key = draw.choice(keys)
+            if draw.random() < 0.1:
+                cache.set(key, value)
+            else:
+                cache.get(key)
+        done += 50
+    return done
+
+
+def processes(contender: type[Any], count: int, seconds: float) -> float:
+    """Operations per second of so many processes together."""
+    path = tempfile.mkdtemp()
+    command = [sys.executable, __file__, "--worker", contender.name, path, str(seconds)]
+    workers = [
+        subprocess.Popen([*command, str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for seed in range(count)
+    ]
+    try:
+        for worker in workers:
+            assert worker.stdout is not None
+            worker.stdout.readline()  # it is ready
+        answers = []
+        for worker in workers:
+            assert worker.stdin is not None
+            worker.stdin.write("go\n")
+            worker.stdin.flush()
+        for worker in workers:
+            answers.append(int(worker.communicate()[0]))
+        return sum(answers) / seconds
+    finally:
+        for worker in workers:
+            worker.kill()
+        shutil.rmtree(path)
+
+
+def work(name: str, path: str, seconds: float, seed: int) -> None:
+    """What a worker process does."""
+    (contender,) = [one for one in CONTENDERS if one.name == name]
+    cache = contender(path)
+    for number in range(1_000):
+        cache.set(f"key:{number}", VALUES["100 B"])
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(mixed(cache, seconds, seed), flush=True)
+    cache.close()
+
+
+def threads(contender: type[Any], count: int, seconds: float) -> float:
+    """Operations per second of so many threads together."""
+    path = tempfile.mkdtemp()
+    cache = contender(path)
+    for number in range(1_000):
+        cache.set(f"key:{number}", VALUES["100 B"])
+    done: list[int] = []
+    running = [
+        threading.Thread(target=lambda seed=seed: done.append(mixed(cache, seconds, seed))) for seed in range(count)
+    ]
+    for one in running:
+        one.start()
+    for one in running:
+        one.join()
+    cache.close()
+    shutil.rmtree(path)
+    return sum(done) / seconds
+
+
+def opening(contender: type[Any]) -> float:
+    """Seconds to open a store with a thousand entries and read one, everything imported."""
+    path = tempfile.mkdtemp()
+    cache = contender(path)
+    for number in range(1_000):
+        cache.set(f"key:{number}", VALUES["100 B"])
+    cache.close()
+    start = time.perf_counter()
+    cache = contender(path)
+    assert cache.get("key:1") is not None
+    seconds = time.perf_counter() - start
+    cache.close()
+    shutil.rmtree(path)
+    return seconds
+
+
+def together(rounds: int, seconds: float) -> Iterator[str]:
+    """The table of processes, threads and opening."""
+    measures: dict[str, Callable[[type[Any]], float]] = {
+        "2 processes, a tenth writes": lambda one: processes(one, 2, seconds),
+        "4 processes, a tenth writes": lambda one: processes(one, 4, seconds),
+        "8 threads, a tenth writes": lambda one: threads(one, 8, seconds),
+        "open": lambda one: 1 / opening(one),
+    }
+    yield "| | " + " | ".join(one.name for one in CONTENDERS) + " |"
+    yield "|---|" + "---|" * len(CONTENDERS)
+    for what, figure in measures.items():
+        found = [{one.name: figure(one) for one in CONTENDERS} for _ in range(rounds)]
+        cells: list[str] = []
+        for one in CONTENDERS:
+            middle = statistics.median(each_round[one.name] for each_round in found)
+            ratio = statistics.median(each_round[one.name] / each_round[PEER] for each_round in found)
+            shown = f"{1000 / middle:.1f} ms" if what == "open" else f"{middle:,.0f}/s"
+            cells.append(f"{shown}, {ratio:.1f}×")
+        yield f"| {what} | " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--worker"]:
+        name, path, seconds, seed = sys.argv[2:]
+        return work(name, path, float(seconds), int(seed))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few rounds: to see that it runs")
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("results-file.md"))
+    arguments = parser.parse_args()
+    rounds, seconds = (2, 0.5) if arguments.quick else (7, 2.0)
+    lines = [
+        f"# file_based, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
+        "",
+        f"CPython {platform.python_version()}, medians of {rounds} interleaved rounds. "
+        "The second figure says how many times as fast as diskcache it is, in the same round.",
+        "",
+        *sizes(rounds),
+        "",
+        *together(max(rounds // 2, 1), seconds),
+        "",
+    ]
+    print("\n".join(lines))
+    arguments.output.write_text("\n".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
