@@ -177,7 +177,7 @@ def test_the_server_removes_what_is_over(shared_server: LiveServer, open_cache: 
 
 
 def test_two_machines_with_different_clocks(shared_server: LiveServer, settings: Callable[..., dict[str, Any]]) -> None:
-    """A machine whose clock is an hour off writes and reads the same lifetimes as all others, from the first call on."""
+    """A machine whose clock is an hour off writes and reads the same lifetimes as others, from the first call on."""
     program = (
         "import json, sys, time\n"
         "real = time.time\n"

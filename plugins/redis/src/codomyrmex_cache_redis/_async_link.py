@@ -21,7 +21,7 @@ from codomyrmex.cache import CacheConnectionError
 
 from ._clock import ServerClock
 from ._errors import Lost, failure
-from ._link import NOT_YET, login, reader
+from ._link import NOT_YET, closed, login, reader
 from ._operations import Operations, Trips
 from ._options import Server
 from ._units import MOST_GETS, Gets, Makes, Measurement, Unit, too_much
@@ -127,6 +127,8 @@ class AsyncLink(asyncio.Protocol):
         """Send what has been gathered, or connect first."""
         self._scheduled = False
         self._gets = None
+        if self._void():
+            self._drop()
         transport = self._transport
         if transport is None:
             if self._closed:
@@ -149,6 +151,13 @@ class AsyncLink(asyncio.Protocol):
         transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
         if self._timer is None and self._sent:
             self._timer = self.loop.call_at(deadline, self._late)
+
+    def _void(self) -> bool:
+        """Whether what may not be repeated would go to a connection that is closed; the loop tells that only later."""
+        transport = self._transport
+        if transport is None or self._sent or self._fresh or all(unit.repeat for unit in self._queue):
+            return False
+        return closed(transport.get_extra_info("socket"))
 
     async def _connect(self) -> None:
         server = self._server

@@ -63,6 +63,14 @@ def reader() -> hiredis.Reader:
     return hiredis.Reader(replyError=ReplyError, notEnoughData=NOT_YET)
 
 
+class _Packer:
+    """What redis-py packs the commands of its login with, in place of hiredis; see `pack`."""
+
+    def pack(self, *words: Any) -> list[bytes]:
+        """One command."""
+        return [pack(tuple(word if isinstance(word, (str, bytes)) else str(word) for word in words))]
+
+
 class Link:
     """Asks the server and waits for its replies; connects when needed.
 
@@ -107,7 +115,7 @@ class Link:
             Lost: It was dead, and the request may not be repeated.
         """
         try:
-            return self.exchange(data, count)
+            return self.exchange(data, count, wary=not repeat)
         except Lost:
             if not repeat:
                 raise
@@ -118,11 +126,18 @@ class Link:
         if not self._clock.known:
             self.exchange(b"", 0)
 
-    def exchange(self, data: bytes, count: int) -> list[Any]:
-        """Send ``data`` and read ``count`` replies; see `ask`."""
+    def exchange(self, data: bytes, count: int, *, wary: bool = False) -> list[Any]:
+        """Send ``data`` and read ``count`` replies; see `ask`.
+
+        Args:
+            data: Packed commands.
+            count: How many.
+            wary: Whether to look first if the server has closed the connection: what may not be repeated is then
+                never sent into the void.
+        """
         started = monotonic()
         connected = self._socket
-        fresh = connected is None or (started - self._last > _IDLE and _closed(connected))
+        fresh = connected is None or ((wary or started - self._last > _IDLE) and closed(connected))
         if connected is None or fresh:
             connected = self._connect()
             started = monotonic()
@@ -214,7 +229,9 @@ class Link:
         if self._closed:
             raise CacheConnectionError(f"the connections to {server} are closed")
         kind: Any = SSLConnection if server.tls else Connection
-        connection: Any = (UnixDomainSocketConnection if server.path else kind)(**login(server))
+        connection: Any = (UnixDomainSocketConnection if server.path else kind)(
+            command_packer=_Packer(), **login(server)
+        )
         try:
             connection.connect()
             # From here on the socket is ours: redis-py reads with a timeout per read, and costs as much as the trip.
@@ -228,8 +245,8 @@ class Link:
         return connected
 
 
-def _closed(connected: socket.socket) -> bool:
-    """Whether the other side has closed, or sent something that nobody asked for."""
+def closed(connected: socket.socket) -> bool:
+    """Whether the other side has closed, or sent something that nobody asked for; nothing may be on its way."""
     poller = select.poll()
     poller.register(connected, select.POLLIN)
     return bool(poller.poll(0))

@@ -118,8 +118,8 @@ class Gets(Unit):
 class Measurement(Unit):
     """TIME, in front of somebody's request; on a new connection the scripts as well.
 
-    A script that the server doesn't know is asked for twice, and others come in between: a turn's order of what concerns
-    one key would be lost.
+    A script that the server doesn't know is asked for twice, and others come in between: a turn's order of what
+    concerns one key would be lost.
 
     Args:
         clock: Told the reply.
