@@ -16,6 +16,7 @@ from ._backend import CAPABILITIES
 from ._clock import ServerClock
 from ._operations import Operations, Trips, pack
 from ._options import Server
+from ._waiting import Waiting
 
 T = TypeVar("T")
 
@@ -86,6 +87,10 @@ class AsyncRedisBackend(AsyncBackend[bytes]):
     async def clear(self, prefix: str) -> int:
         """See `RedisBackend.clear`."""
         return await self._run(self._operations.clear(prefix))
+
+    async def wait(self, key: str, lease: bytes, timeout: float) -> None:
+        """See `RedisBackend.wait`."""
+        await self._link().wait(Waiting(self._operations, key, lease, timeout))
 
     async def ping(self) -> None:
         """See `RedisBackend.ping`."""

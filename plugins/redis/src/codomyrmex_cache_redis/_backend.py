@@ -14,9 +14,10 @@ from ._clock import ServerClock
 from ._link import Link
 from ._operations import Operations, Trips, pack
 from ._options import Server
+from ._waiting import Waiting
 
 CAPABILITIES: Final = Capabilities(
-    shared=True, persistent=True, native_expiry=True, one_trip_tags=True, blocking="always", clock="server"
+    shared=True, persistent=True, native_expiry=True, one_trip_tags=True, waits=True, blocking="always", clock="server"
 )
 T = TypeVar("T")
 
@@ -87,6 +88,10 @@ class RedisBackend(Backend[bytes]):
     def clear(self, prefix: str) -> int:
         """SCAN and UNLINK."""
         return self._run(self._operations.clear(prefix))
+
+    def wait(self, key: str, lease: bytes, timeout: float) -> None:
+        """On a hint of the server, or at a look now and then; whether the leader lives nobody knows."""
+        self._link().wait(Waiting(self._operations, key, lease, timeout))
 
     def ping(self) -> None:
         """PING."""

@@ -26,6 +26,7 @@ from ._clock import ServerClock
 from ._errors import Lost, ReplyError, failure
 from ._operations import Trips, pack
 from ._options import Server
+from ._waiting import Waiting, answers
 
 T = TypeVar("T")
 
@@ -88,6 +89,8 @@ class Link:
         self._reader = reader()
         self._buffer = bytearray(_BUFFER)
         self._closed = False
+        self._channel: bytes | None = None
+        """What this connection has subscribed to."""
         self._last = 0.0
         """When a trip last began, on the monotonic clock."""
 
@@ -172,8 +175,55 @@ class Link:
             self._clock.measured(asked, replies.pop())
         return replies
 
+    def wait(self, waiting: Waiting) -> None:
+        """Return when a lease is gone, or its time is over."""
+        try:
+            while True:
+                listening = self._channel == waiting.channel
+                replies = self.ask(*waiting.look(listening))
+                if not listening:
+                    self._channel = waiting.channel
+                if waiting.over(replies) or (pause := waiting.pause()) <= 0:
+                    return
+                self._hear(pause)
+        finally:
+            if self._channel is not None:
+                self._channel = None
+                with contextlib.suppress(CacheConnectionError):
+                    self.ask(waiting.leave)
+
+    def _hear(self, seconds: float) -> None:
+        """Return when the server says something of its own accord, or closes the connection, or after ``seconds``."""
+        connected = self._socket
+        if connected is None or self._told():
+            return
+        self.busy = True
+        try:
+            connected.settimeout(seconds)
+            with contextlib.suppress(TimeoutError):
+                size = connected.recv_into(self._buffer)
+                if not size:
+                    raise ConnectionResetError(errno.ECONNRESET, "the server closed the connection")
+                self._reader.feed(self._buffer, 0, size)  # type: ignore[arg-type]
+            connected.settimeout(self._server.timeout)
+            self._told()
+        except (OSError, hiredis.ProtocolError):
+            self.drop()
+        except BaseException:
+            self.drop()
+            raise
+        self.busy = False
+
+    def _told(self) -> bool:
+        """Whether there is a message among what was read."""
+        told = False
+        while self._reader.gets() is not NOT_YET:
+            told = True
+        return told
+
     def drop(self) -> None:
         """Close the connection; the next trip makes a new one."""
+        self._channel = None
         connected, self._socket = self._socket, None
         self._reader = reader()
         self.busy = False
@@ -210,7 +260,7 @@ class Link:
                     raise ConnectionResetError(errno.ECONNRESET, "the server closed the connection")
                 parser.feed(buffer, 0, size)  # type: ignore[arg-type]
                 reply = parser.gets()
-            if reply.__class__ is not hiredis.PushNotification:
+            if reply.__class__ is not hiredis.PushNotification or answers(reply):
                 replies.append(reply)
         if trimmed:
             connected.settimeout(self._server.timeout)
