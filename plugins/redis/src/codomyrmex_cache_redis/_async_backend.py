@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 from weakref import WeakSet
 
-from codomyrmex.cache.backend import AsyncBackend, Clock, Field, ScanPage, Version
+from codomyrmex.cache.backend import AsyncBackend, Clock, Field, Finding, ScanPage, Version
 
 from ._async_link import AsyncLink
 from ._backend import CAPABILITIES
 from ._clock import ServerClock
+from ._inspect import inspect
 from ._operations import Operations, Trips, pack
 from ._options import Server
 from ._waiting import Waiting
@@ -91,6 +92,10 @@ class AsyncRedisBackend(AsyncBackend[bytes]):
     async def wait(self, key: str, lease: bytes, timeout: float) -> None:
         """See `RedisBackend.wait`."""
         await self._link().wait(Waiting(self._operations, key, lease, timeout))
+
+    async def inspect(self) -> list[Finding]:
+        """See `RedisBackend.inspect`."""
+        return await self._run(inspect(self._operations, self._server, self._clock))
 
     async def ping(self) -> None:
         """See `RedisBackend.ping`."""

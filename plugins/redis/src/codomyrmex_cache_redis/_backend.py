@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 from weakref import WeakSet
 
-from codomyrmex.cache.backend import Backend, Capabilities, Clock, Field, ScanPage, Version
+from codomyrmex.cache.backend import Backend, Capabilities, Clock, Field, Finding, ScanPage, Version
 
 from ._clock import ServerClock
+from ._inspect import inspect
 from ._link import Link
 from ._operations import Operations, Trips, pack
 from ._options import Server
@@ -92,6 +93,10 @@ class RedisBackend(Backend[bytes]):
     def wait(self, key: str, lease: bytes, timeout: float) -> None:
         """On a hint of the server, or at a look now and then; whether the leader lives nobody knows."""
         self._link().wait(Waiting(self._operations, key, lease, timeout))
+
+    def inspect(self) -> list[Finding]:
+        """Version, role, eviction, persistence and distance of the server."""
+        return self._run(inspect(self._operations, self._server, self._clock))
 
     def ping(self) -> None:
         """PING."""
