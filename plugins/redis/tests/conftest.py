@@ -31,7 +31,10 @@ def program(request: pytest.FixtureRequest) -> str:
     if path is None:
         reason = f"no server of {request.param} is installed"
         # Set by .ci/run, which has installed it: a test that is skipped there proves nothing.
-        pytest.fail(reason) if os.environ.get("CODOMYRMEX_TEST_SERVERS") == "all" else pytest.skip(reason)
+        wanted = request.param != "redis-6.2" or sys.version_info < (3, 13)  # later there is no wheel of it
+        if wanted and os.environ.get("CODOMYRMEX_TEST_SERVERS") == "all":
+            pytest.fail(reason)
+        pytest.skip(reason)
     return path
 
 
