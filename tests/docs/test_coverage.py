@@ -22,6 +22,7 @@ from codomyrmex.cache.eviction import Cause, Entry, EvictionPolicy, View
 from codomyrmex_cache_file import FileOptions
 from codomyrmex_cache_memory import MemoryOptions
 from codomyrmex_cache_msgpack import MsgpackOptions
+from codomyrmex_cache_redis import RedisOptions
 from codomyrmex_cache_zstd import ZstdOptions
 
 DOCS = {page.path.stem: page for page in pages() if page.path.parent == ROOT / "docs"}
@@ -29,7 +30,7 @@ WRITTEN = " ".join(page.path.read_text("utf-8") for name, page in DOCS.items() i
 CORE = ROOT / "core" / "src" / "codomyrmex" / "cache"
 
 
-SCHEMAS = (CacheOptions, FileOptions, MemoryOptions, MsgpackOptions, ZstdOptions)
+SCHEMAS = (CacheOptions, FileOptions, MemoryOptions, MsgpackOptions, RedisOptions, ZstdOptions)
 
 
 def text(name: str) -> str:
@@ -58,6 +59,7 @@ def rows(where: str) -> dict[str, list[str]]:
         (CacheOptions, "Options of every cache"),
         (MemoryOptions, "Options of in_memory"),
         (FileOptions, "Options of file_based"),
+        (RedisOptions, "Options of redis"),
         (MsgpackOptions, "Options of msgpack"),
         (ZstdOptions, "Options of zstd"),
     ],

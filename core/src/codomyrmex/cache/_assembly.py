@@ -142,6 +142,7 @@ class Assembly:
             ),
             recorder=self._recorder,
             on_error=core.on_error,
+            ready=driver.capabilities.clock != "server",
         )
 
     def _codec(self, driver: AnyBackend | AnyAsyncBackend) -> Codec:

@@ -124,6 +124,15 @@ class Backend(_Described, ABC, Generic[S]):
             header_only: Only the header of ``new`` is used; annex and payload (value and tags) stay.
         """
 
+    def open(self) -> None:
+        """Get ready: called before the first operation of a cache whose `capabilities.clock` is ``"server"``.
+
+        `now` can't ask a server, in an event loop least of all; so a driver measures here how far its clock is off.
+
+        Raises:
+            CacheConnectionError: The store doesn't answer; the next operation calls it again.
+        """
+
     def get(self, key: str) -> S | None:
         """`get_many` of one."""
         return self.get_many((key,)).get(key)
@@ -216,6 +225,9 @@ class AsyncBackend(_Described, ABC, Generic[S]):
         self, key: str, field: Field, expected: Version | None, new: S | None, header_only: bool = False
     ) -> bool:
         """See `Backend.swap`."""
+
+    async def open(self) -> None:
+        """See `Backend.open`."""
 
     async def get(self, key: str) -> S | None:
         """See `Backend.get`."""

@@ -7,6 +7,7 @@ from functools import wraps
 from inspect import signature
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from ._lookup import Lookup
 from ._steps import Steps
 from ._store import Store
 from .errors import CacheConnectionError, CacheError, CacheFullError, CacheInvalidationError
@@ -22,6 +23,8 @@ class HasStore(Protocol):
     def store(self) -> Store:
         """The cache's shared parts."""
         ...
+
+    _lookup: Lookup
 
 
 S = TypeVar("S", bound=HasStore)
@@ -74,6 +77,8 @@ def _guarded(
     def steps(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Steps[T]:
         self.store.check_open()
         try:
+            if not self.store.ready:
+                yield from self._lookup.open()
             result = yield from operation(self, *args, **kwargs)
         except CacheError as error:
             self.store.locate(error, args[0] if of_key and args else None)

@@ -82,10 +82,15 @@ class Lookup:
         self.tags = TagOperations(store, driver)
         self._one_trip: bool = driver.capabilities.one_trip_tags
 
+    def open(self) -> Steps[None]:
+        """Let the driver get ready."""
+        yield self.driver.open, ()
+        self.store.ready = True
+
     def see(self, key: str) -> Steps[Seen]:
         """What is under one storage key."""
         if self._one_trip and self.store.tagged:
-            return (yield from self.see_many((key,)))[key]
+            return (yield from self.see_many((key,))).get(key, NOTHING)
         return (yield from self.judge(key, (yield self.driver.get, (key,))))
 
     def judge(self, key: str, stored: Any) -> Steps[Seen]:
@@ -95,6 +100,7 @@ class Lookup:
         seen = self._decode(key, stored)
         if seen.record is None or not seen.record.tags:
             return seen
+        self.store.tagged = True
         return self._with_tokens(seen, (yield from self.tags.tokens(tag for tag, _ in seen.record.tags)))
 
     def see_many(self, keys: Sequence[str]) -> Steps[dict[str, Seen]]:
@@ -113,6 +119,7 @@ class Lookup:
         tags = {tag for seen in decoded.values() if seen.record for tag, _ in seen.record.tags}
         if not tags:
             return decoded
+        self.store.tagged = True
         tokens = yield from self.tags.tokens(tags)
         return {key: self._with_tokens(seen, tokens) for key, seen in decoded.items()}
 

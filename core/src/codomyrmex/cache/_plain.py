@@ -87,7 +87,14 @@ def plain_set(
     stored, now, default_ttl = store.recorder.sets.increment, store.ttl.clock, store.ttl.default
 
     def set(key: str, value: Any, ttl: Any = None, *, tags: Iterable[str] = (), stale_for: Any = None) -> bool:
-        if tags or stale_for is not None or key.__class__ is not str or key < _LOWEST or store.closed:
+        if (
+            tags
+            or stale_for is not None
+            or key.__class__ is not str
+            or key < _LOWEST
+            or store.closed
+            or not store.ready
+        ):
             return general(key, value, ttl, tags=tags, stale_for=stale_for)  # type: ignore[no-any-return]
         if ttl is None:
             ttl = default_ttl

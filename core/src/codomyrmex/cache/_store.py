@@ -29,6 +29,7 @@ class Store:
         ttl: Lifetimes, and the clock.
         recorder: Counters.
         on_error: What a read or write does when the backend fails.
+        ready: Whether the driver needs no `open`.
         random_bits: Returns 64 random bits as an int; makes versions and tokens.
     """
 
@@ -41,6 +42,7 @@ class Store:
         ttl: TTLManager,
         recorder: Recorder,
         on_error: OnError = "raise",
+        ready: bool = True,
         random_bits: Callable[[], int] | None = None,
     ) -> None:
         self.name = keys.cache
@@ -52,6 +54,8 @@ class Store:
         self.on_error = on_error
         self.tagged = False
         """Whether this process has met a tagged record: until then reads need not ask for markers."""
+        self.ready = ready
+        """Whether times can be told: a driver whose clock is a server's has to be opened first."""
         self.closed = False
         """Whether nothing may be asked any more."""
         self.down = False

@@ -13,7 +13,7 @@ from ._guard import degrades, never_silent, no
 from ._keys import show
 from ._lookup import Decision, Found, Lookup, Seen
 from ._reads import Reads
-from ._record import Record, Tags, Times
+from ._record import Field, Record, Tags, Times
 from ._steps import Steps
 from ._tags import check_tags
 from ._ttl import Ttl
@@ -77,14 +77,21 @@ class Writes:
         """Store only if absent; whether it did."""
         storage = self._reads.storage(key)
 
+        def record() -> Steps[Any]:
+            times = self.store.ttl.times(ttl, stale_for)
+            tokens = yield from self._tokens(tags, times)
+            return self._encode(key, storage, value, times, tokens)
+
         def decide(seen: Seen) -> Steps[Decision]:
             if self._lookup.value(storage, seen)[0]:
                 return Decision(False, swap=False)
-            times = self.store.ttl.times(ttl, stale_for)
-            tokens = yield from self._tokens(tags, times)
-            return Decision(True, new=self._encode(key, storage, value, times, tokens))
+            return Decision(True, new=(yield from record()))
 
-        added: bool = yield from self._lookup.change(storage, decide)
+        # Most keys that are added are absent: then one call of the driver is enough.
+        first = yield from record()
+        added: bool = yield self._lookup.driver.swap, (storage, Field.VERSION, None, first)
+        if not added:
+            added = yield from self._lookup.change(storage, decide)
         if added:
             self.store.recorder.sets.increment()
         return added

@@ -28,6 +28,7 @@ Kind: TypeAlias = Literal[
     "duration",
     "flag",
     "fraction",
+    "index",
     "object",
     "objects",
     "path",
@@ -63,9 +64,9 @@ def option(
     Args:
         default: Value when the option is not given; without one the option is required.
         kind: What is accepted and how it is converted: ``duration`` to seconds, ``size`` to bytes, ``count`` to a
-            positive int, ``fraction`` to a float from 0 to 1, ``path`` to a str with ``~`` expanded, ``object`` an
-            object or its ``"package.module:attribute"``, ``objects`` to a tuple of these, ``secret`` like ``text`` but
-            never shown, or ``"env:NAME"``.
+            positive int, ``index`` to an int from 0, ``fraction`` to a float from 0 to 1, ``path`` to a str with ``~``
+            expanded, ``object`` an object or its ``"package.module:attribute"``, ``objects`` to a tuple of these,
+            ``secret`` like ``text`` but never shown, or ``"env:NAME"``.
         help: One line for people.
         choices: Allowed values of kind ``choice``.
         optional: None (in TOML: the word ``"none"``) is a value too, and means no limit.
@@ -169,6 +170,7 @@ _EXPECTED: dict[str, str] = {
     "duration": "seconds as a number, a timedelta, or text like '90s', '5m', '1h30m', '1d'",
     "flag": "true or false",
     "fraction": "a number from 0 to 1",
+    "index": "a whole number from zero",
     "object": "an object, or the text 'package.module:attribute'",
     "objects": "a list of objects, or of texts 'package.module:attribute'",
     "path": "a path as text",
@@ -225,10 +227,14 @@ def _convert(metadata: Mapping[str, Any], value: Any) -> Any:
 _REFUSED = object()
 
 
-def _count(value: object) -> object:
+def _index(value: object) -> object:
     if isinstance(value, str) and value.replace("_", "").isdecimal():  # from an environment variable or a URL
         value = int(value.replace("_", ""))
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else _REFUSED
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else _REFUSED
+
+
+def _count(value: object) -> object:
+    return _index(value) or _REFUSED
 
 
 def _flag(value: object) -> object:
@@ -307,6 +313,7 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "duration": duration,
     "flag": _flag,
     "fraction": _fraction,
+    "index": _index,
     "object": _object,
     "objects": _objects,
     "path": _path,
