@@ -18,7 +18,7 @@ each = pytest.mark.parametrize("distribution", ours(), ids=str)
 
 # Users and configurations choose by these names, so that dropping one is a decision and never an accident.
 PROMISED = {
-    "codomyrmex.cache.backends": {"in_memory", "memory", "null"},
+    "codomyrmex.cache.backends": {"in_memory", "memory", "null", "redis", "rediss"},
     "codomyrmex.cache.serializers": {"json", "msgpack", "pickle", "zstd"},
     "codomyrmex.cache.eviction": {"fifo", "lru", "none", "sieve"},
     "console_scripts": {"codomyrmex-cache"},

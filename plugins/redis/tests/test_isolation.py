@@ -7,7 +7,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,11 +20,11 @@ GLOB = "we*ird?[a-z]\\^-:"
 
 
 @pytest.fixture
-def crowded(server: LiveServer) -> Iterator[LiveServer]:
+def crowded(server: LiveServer) -> LiveServer:
     """A database with keys of others."""
     with server.client() as client:
         client.execute_command("DEBUG", "POPULATE", 100_000, "foreign", 20)
-    yield server
+    return server
 
 
 def clears_its_own(server: LiveServer, open_cache: Open, foreign: int) -> float:
@@ -177,7 +177,7 @@ def test_the_server_removes_what_is_over(shared_server: LiveServer, open_cache: 
 
 
 def test_two_machines_with_different_clocks(shared_server: LiveServer, settings: Callable[..., dict[str, Any]]) -> None:
-    """A machine whose clock is an hour off writes and reads the same lifetimes as all others, from its first call on."""
+    """A machine whose clock is an hour off writes and reads the same lifetimes as others, from the first call on."""
     program = (
         "import json, sys, time\n"
         "real = time.time\n"

@@ -118,7 +118,7 @@ def test_client_certificate(
 
 
 @pytest.fixture
-def guarded(server: LiveServer) -> Iterator[LiveServer]:
+def guarded(server: LiveServer) -> LiveServer:
     """A server with a password, and a user who may only read."""
     with server.client() as client:
         client.acl_setuser("reader", enabled=True, passwords=[f"+{SECRET}"], keys=["*"], commands=["+@read", "+hello"])
@@ -130,7 +130,7 @@ def guarded(server: LiveServer) -> Iterator[LiveServer]:
             commands=["+@read", "+@write", "+@scripting", "+@connection", "+@keyspace", "+time", "-@dangerous"],
         )
         client.config_set("requirepass", SECRET)
-    yield server
+    return server
 
 
 def at(server: LiveServer, credentials: str) -> At:

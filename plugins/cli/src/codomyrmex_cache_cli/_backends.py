@@ -20,7 +20,7 @@ def choose(offered: Iterable[PluginInfo], named: Sequence[str]) -> list[str]:
     Args:
         offered: What is installed.
         named: What the user asked for, names or URLs; if empty, every usable backend but ``null``, and of
-            aliases the longest.
+            aliases the longest that is no other one with the "s" of a URL over TLS.
 
     Raises:
         CommandError: There is none, or the user has blocked one that is asked for.
@@ -35,23 +35,28 @@ def choose(offered: Iterable[PluginInfo], named: Sequence[str]) -> list[str]:
     for info in backends:
         if info.state in _USABLE and info.name != "null":
             same = info.distribution, info.target if info.distribution else info.name
-            names[same] = max(names.get(same, ""), info.name, key=len)
+            before = names.get(same, info.name)
+            if info.name == f"{before}s" or before == f"{info.name}s":
+                names[same] = min(before, info.name, key=len)
+            else:
+                names[same] = max(before, info.name, key=len)
     if not names:
         raise CommandError('no backend is installed. To install one: pip install "codomyrmex-cache[memory]"')
     return sorted(names.values())
 
 
-def open_cache(manager: CacheManager, backend: str, directory: Path) -> Cache[Any]:
+def open_cache(manager: CacheManager, backend: str, directory: Path, url: str | None = None) -> Cache[Any]:
     """A new, empty cache on a backend that answers.
 
-    It is kept below ``directory`` if the backend takes a path, and written as JSON if it takes a serializer
-    and the default one is not installed or not allowed.
+    It is kept below ``directory`` if the backend takes a path, on the server at ``url`` if that is given, and written
+    as JSON if it takes a serializer and the default one is not installed or not allowed.
 
     Raises:
         CacheError: The backend can't be used.
     """
     name = f"demo-{secrets.token_hex(8)}"
-    path, json = {"path": str(directory / name)}, {"serializer": "json"}
+    path = {"path": str(directory / name)} if url is None else {"url": url}
+    json = {"serializer": "json"}
     attempts: list[dict[str, str]] = [path, {}]
     if not any(_is_msgpack(info) and info.state in _USABLE for info in manager.plugins()):
         attempts = [path | json, path, json, {}]

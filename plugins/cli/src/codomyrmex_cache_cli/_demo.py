@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from codomyrmex.cache import Cache, CacheError, CacheManager
 
+from . import _server
 from ._analysis import Measures, measure
 from ._backends import choose, open_cache
 from ._errors import CommandError
@@ -38,9 +39,14 @@ def show(named: Sequence[str], limit: int | None, as_json: bool) -> int:
     with CacheManager() as configured:
         backends = choose(configured.plugins(), named)
     modules = find_modules(standard_library())[:limit]
-    # A config of its own: the user's ttl, limits or serializers would make it another demo.
-    with tempfile.TemporaryDirectory() as directory, CacheManager({}) as manager, progress() as bars:
-        report = run(manager, backends, modules, Path(directory), bars, strict=bool(named))
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        servers: dict[str, str] = {}
+        if "redis" in backends and not _server.is_named() and (url := stack.enter_context(_server.embedded())):
+            servers["redis"] = url
+        # A config of its own: the user's ttl, limits or serializers would make it another demo.
+        manager, bars = stack.enter_context(CacheManager({})), stack.enter_context(progress())
+        report = run(manager, backends, modules, directory, bars, strict=bool(named), servers=servers)
     report.print(as_json)
     if faults := report.faults(named):
         raise CommandError("; ".join(faults))
@@ -55,6 +61,7 @@ def run(
     bars: Progress,
     *,
     strict: bool = False,
+    servers: Mapping[str, str] | None = None,
 ) -> Report:
     """Analyse ``modules`` without a cache, then through one on every backend, twice.
 
@@ -65,6 +72,7 @@ def run(
         directory: An empty place for backends that need one.
         bars: Shows progress.
         strict: Whether a backend that can't be used is an error, in place of a row that says why.
+        servers: URL of the server by name of the backend, where it is not the backend's own default.
 
     Raises:
         CacheError: A backend can't be used.
@@ -72,11 +80,12 @@ def run(
     caches: dict[str, Cache[Any] | str] = {}
     for backend in backends:
         try:
-            caches[backend] = open_cache(manager, backend, directory)
+            caches[backend] = open_cache(manager, backend, directory, (servers or {}).get(backend))
         except Exception as error:
             if strict:
                 raise
-            caches[backend] = _reason(error)
+            without = backend == "redis" and not servers and not _server.is_named()
+            caches[backend] = f"{_reason(error)}; {_server.HINT}" if without else _reason(error)
     for module in modules:
         module.path.read_bytes()  # else the first pass alone would pay for the disk
     results, uncached_seconds = _timed_pass(None, modules, bars, "uncached")

@@ -6,16 +6,20 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypeVar
 from weakref import WeakSet
 
-from codomyrmex.cache.backend import AsyncBackend, Clock, Field, ScanPage, Version
+from codomyrmex.cache.backend import AsyncBackend, Clock, Field, Finding, ScanPage, Version
 
 from ._async_link import AsyncLink
 from ._backend import CAPABILITIES
 from ._clock import ServerClock
-from ._operations import Operations, pack
+from ._inspect import inspect
+from ._operations import Operations, Trips, pack
 from ._options import Server
+from ._waiting import Waiting
+
+T = TypeVar("T")
 
 _backends: WeakSet[AsyncRedisBackend] = WeakSet()
 _parents: list[object] = []
@@ -85,6 +89,14 @@ class AsyncRedisBackend(AsyncBackend[bytes]):
         """See `RedisBackend.clear`."""
         return await self._run(self._operations.clear(prefix))
 
+    async def wait(self, key: str, lease: bytes, timeout: float) -> None:
+        """See `RedisBackend.wait`."""
+        await self._link().wait(Waiting(self._operations, key, lease, timeout))
+
+    async def inspect(self) -> list[Finding]:
+        """See `RedisBackend.inspect`."""
+        return await self._run(inspect(self._operations, self._server, self._clock))
+
     async def ping(self) -> None:
         """See `RedisBackend.ping`."""
         self._operations.done((await self._link().ask(pack(("PING",))))[0])
@@ -101,7 +113,7 @@ class AsyncRedisBackend(AsyncBackend[bytes]):
                 with contextlib.suppress(RuntimeError):  # that loop is closed, and its connections with it
                     loop.call_soon_threadsafe(link.close)
 
-    async def _run(self, trips: Any) -> Any:
+    async def _run(self, trips: Trips[T]) -> T:
         return await self._link().run(trips)
 
     def _link(self) -> AsyncLink:
@@ -116,8 +128,8 @@ class AsyncRedisBackend(AsyncBackend[bytes]):
 
 
 def _after_fork() -> None:
-    # The parent goes on with its connections, and the child shares its loops' selectors: nothing of them may be touched,
-    # not even by a finalizer.
+    # The parent goes on with its connections, and the child shares its loops' selectors: nothing may touch them, not
+    # even a finalizer.
     for backend in list(_backends):
         _parents.append(backend._links)
         backend._links = {}

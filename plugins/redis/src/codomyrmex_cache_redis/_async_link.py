@@ -8,10 +8,11 @@ cancelling one leaves a reply that is read and dropped. redis-py connects and lo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any, TypeVar
 
 import hiredis
 import redis.asyncio.connection as theirs
@@ -21,10 +22,13 @@ from codomyrmex.cache import CacheConnectionError
 
 from ._clock import ServerClock
 from ._errors import Lost, failure
-from ._link import NOT_YET, login, reader
+from ._link import NOT_YET, closed, login, reader
 from ._operations import Operations, Trips
 from ._options import Server
 from ._units import MOST_GETS, Gets, Makes, Measurement, Unit, too_much
+from ._waiting import Waiting, answers
+
+T = TypeVar("T")
 
 
 class AsyncLink(asyncio.Protocol):
@@ -59,6 +63,10 @@ class AsyncLink(asyncio.Protocol):
         """The gets that later ones of this turn may join."""
         self._written: set[str] = set()
         """Keys written since they began, whose gets must not join."""
+        self._waiting: dict[bytes, set[asyncio.Event]] = {}
+        """Who wants to know of hints, by channel."""
+        self._channels: set[bytes] = set()
+        """What has been subscribed to on this connection."""
         self._timer: asyncio.TimerHandle | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._keeper: AsyncGenerator[None, None] | None = None
@@ -89,7 +97,7 @@ class AsyncLink(asyncio.Protocol):
         self._gets = None
         return self._add(data, count, repeat)
 
-    async def run(self, trips: Trips[Any]) -> Any:
+    async def run(self, trips: Trips[T]) -> T:
         """Carry out an operation."""
         try:
             request = next(trips)
@@ -101,9 +109,32 @@ class AsyncLink(asyncio.Protocol):
                 else:
                     request = trips.send(replies)
         except StopIteration as stop:
-            return stop.value
+            return stop.value  # type: ignore[no-any-return]
         except Lost as lost:
             raise lost.error from lost.error.__cause__
+
+    async def wait(self, waiting: Waiting) -> None:
+        """Return when a lease is gone, or its time is over."""
+        channel, hint = waiting.channel, asyncio.Event()
+        self._waiting.setdefault(channel, set()).add(hint)
+        try:
+            while True:
+                hint.clear()
+                listening = channel in self._channels
+                self._channels.add(channel)  # from here on requests stand in the queue behind the one that subscribes
+                if waiting.over(await self.ask(*waiting.look(listening))) or (pause := waiting.pause()) <= 0:
+                    return
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await hint.wait()
+        finally:
+            self._waiting[channel].discard(hint)
+            if not self._waiting[channel]:
+                del self._waiting[channel]
+                if channel in self._channels:
+                    self._channels.discard(channel)
+                    # Nobody waits for the reply, and so nobody would ask for its error.
+                    self.ask(waiting.leave).add_done_callback(lambda left: left.cancelled() or left.exception())
 
     def close(self) -> None:
         """Close the connection for good; in the loop's own thread."""
@@ -125,6 +156,8 @@ class AsyncLink(asyncio.Protocol):
         """Send what has been gathered, or connect first."""
         self._scheduled = False
         self._gets = None
+        if self._void():
+            self._drop()
         transport = self._transport
         if transport is None:
             if self._closed:
@@ -147,6 +180,13 @@ class AsyncLink(asyncio.Protocol):
         transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
         if self._timer is None and self._sent:
             self._timer = self.loop.call_at(deadline, self._late)
+
+    def _void(self) -> bool:
+        """Whether what may not be repeated would go to a connection that is closed; the loop tells that only later."""
+        transport = self._transport
+        if transport is None or self._sent or self._fresh or all(unit.repeat for unit in self._queue):
+            return False
+        return closed(transport.get_extra_info("socket"))
 
     async def _connect(self) -> None:
         server = self._server
@@ -196,7 +236,9 @@ class AsyncLink(asyncio.Protocol):
             parser.feed(data)
             reply = parser.gets()
             while reply is not NOT_YET:
-                if reply.__class__ is not hiredis.PushNotification:
+                if reply.__class__ is hiredis.PushNotification and not answers(reply):
+                    self._tell(self._waiting.get(reply[1], ()) if len(reply) == 3 else ())
+                else:
                     if not sent:
                         raise hiredis.ProtocolError
                     unit = sent[0]
@@ -254,7 +296,15 @@ class AsyncLink(asyncio.Protocol):
         for unit in late:
             unit.fail(lambda: failure(TimeoutError(), self._server, self._server.timeout))
 
+    def _tell(self, waiting: Iterable[asyncio.Event]) -> None:
+        for hint in waiting:
+            hint.set()
+
     def _drop(self) -> None:
+        # There will be no hint on it, and there may have been one.
+        self._channels.clear()
+        for waiting in self._waiting.values():
+            self._tell(waiting)
         transport, self._transport = self._transport, None
         if transport is not None:
             # Its end is told later, when there may be another connection already.

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final, TypeVar
 from weakref import WeakSet
 
-from codomyrmex.cache.backend import Backend, Capabilities, Clock, Field, ScanPage, Version
+from codomyrmex.cache.backend import Backend, Capabilities, Clock, Field, Finding, ScanPage, Version
 
 from ._clock import ServerClock
+from ._inspect import inspect
 from ._link import Link
-from ._operations import Operations, pack
+from ._operations import Operations, Trips, pack
 from ._options import Server
+from ._waiting import Waiting
 
 CAPABILITIES: Final = Capabilities(
-    shared=True, persistent=True, native_expiry=True, one_trip_tags=True, blocking="always", clock="server"
+    shared=True, persistent=True, native_expiry=True, one_trip_tags=True, waits=True, blocking="always", clock="server"
 )
+T = TypeVar("T")
+
 _backends: WeakSet[RedisBackend] = WeakSet()
 
 
@@ -86,6 +90,14 @@ class RedisBackend(Backend[bytes]):
         """SCAN and UNLINK."""
         return self._run(self._operations.clear(prefix))
 
+    def wait(self, key: str, lease: bytes, timeout: float) -> None:
+        """On a hint of the server, or at a look now and then; whether the leader lives nobody knows."""
+        self._link().wait(Waiting(self._operations, key, lease, timeout))
+
+    def inspect(self) -> list[Finding]:
+        """Version, role, eviction, persistence and distance of the server."""
+        return self._run(inspect(self._operations, self._server, self._clock))
+
     def ping(self) -> None:
         """PING."""
         self._operations.done(self._link().ask(pack(("PING",)))[0])
@@ -98,7 +110,7 @@ class RedisBackend(Backend[bytes]):
         for link in links:
             link.close()
 
-    def _run(self, trips: Any) -> Any:
+    def _run(self, trips: Trips[T]) -> T:
         return self._link().run(trips)
 
     def _link(self) -> Link:

@@ -12,7 +12,7 @@ import errno
 import select
 import socket
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import hiredis
 from redis.backoff import NoBackoff
@@ -26,6 +26,9 @@ from ._clock import ServerClock
 from ._errors import Lost, ReplyError, failure
 from ._operations import Trips, pack
 from ._options import Server
+from ._waiting import Waiting, answers
+
+T = TypeVar("T")
 
 _BUFFER: Final = 65_536
 _IDLE: Final = 0.5
@@ -61,6 +64,14 @@ def reader() -> hiredis.Reader:
     return hiredis.Reader(replyError=ReplyError, notEnoughData=NOT_YET)
 
 
+class _Packer:
+    """What redis-py packs the commands of its login with, in place of hiredis; see `pack`."""
+
+    def pack(self, *words: Any) -> list[bytes]:
+        """One command."""
+        return [pack(tuple(word if isinstance(word, (str, bytes)) else str(word) for word in words))]
+
+
 class Link:
     """Asks the server and waits for its replies; connects when needed.
 
@@ -78,10 +89,12 @@ class Link:
         self._reader = reader()
         self._buffer = bytearray(_BUFFER)
         self._closed = False
+        self._channel: bytes | None = None
+        """What this connection has subscribed to."""
         self._last = 0.0
         """When a trip last began, on the monotonic clock."""
 
-    def run(self, trips: Trips[Any]) -> Any:
+    def run(self, trips: Trips[T]) -> T:
         """Carry out an operation."""
         try:
             request = next(trips)
@@ -93,7 +106,7 @@ class Link:
                 else:
                     request = trips.send(replies)
         except StopIteration as stop:
-            return stop.value
+            return stop.value  # type: ignore[no-any-return]
         except Lost as lost:
             raise lost.error from lost.error.__cause__
 
@@ -105,7 +118,7 @@ class Link:
             Lost: It was dead, and the request may not be repeated.
         """
         try:
-            return self.exchange(data, count)
+            return self.exchange(data, count, wary=not repeat)
         except Lost:
             if not repeat:
                 raise
@@ -116,11 +129,18 @@ class Link:
         if not self._clock.known:
             self.exchange(b"", 0)
 
-    def exchange(self, data: bytes, count: int) -> list[Any]:
-        """Send ``data`` and read ``count`` replies; see `ask`."""
+    def exchange(self, data: bytes, count: int, *, wary: bool = False) -> list[Any]:
+        """Send ``data`` and read ``count`` replies; see `ask`.
+
+        Args:
+            data: Packed commands.
+            count: How many.
+            wary: Whether to look first if the server has closed the connection: what may not be repeated is then
+                never sent into the void.
+        """
         started = monotonic()
         connected = self._socket
-        fresh = connected is None or (started - self._last > _IDLE and _closed(connected))
+        fresh = connected is None or ((wary or started - self._last > _IDLE) and closed(connected))
         if connected is None or fresh:
             connected = self._connect()
             started = monotonic()
@@ -155,8 +175,55 @@ class Link:
             self._clock.measured(asked, replies.pop())
         return replies
 
+    def wait(self, waiting: Waiting) -> None:
+        """Return when a lease is gone, or its time is over."""
+        try:
+            while True:
+                listening = self._channel == waiting.channel
+                replies = self.ask(*waiting.look(listening))
+                if not listening:
+                    self._channel = waiting.channel
+                if waiting.over(replies) or (pause := waiting.pause()) <= 0:
+                    return
+                self._hear(pause)
+        finally:
+            if self._channel is not None:
+                self._channel = None
+                with contextlib.suppress(CacheConnectionError):
+                    self.ask(waiting.leave)
+
+    def _hear(self, seconds: float) -> None:
+        """Return when the server says something of its own accord, or closes the connection, or after ``seconds``."""
+        connected = self._socket
+        if connected is None or self._told():
+            return
+        self.busy = True
+        try:
+            connected.settimeout(seconds)
+            with contextlib.suppress(TimeoutError):
+                size = connected.recv_into(self._buffer)
+                if not size:
+                    raise ConnectionResetError(errno.ECONNRESET, "the server closed the connection")
+                self._reader.feed(self._buffer, 0, size)  # type: ignore[arg-type]
+            connected.settimeout(self._server.timeout)
+            self._told()
+        except (OSError, hiredis.ProtocolError):
+            self.drop()
+        except BaseException:
+            self.drop()
+            raise
+        self.busy = False
+
+    def _told(self) -> bool:
+        """Whether there is a message among what was read."""
+        told = False
+        while self._reader.gets() is not NOT_YET:
+            told = True
+        return told
+
     def drop(self) -> None:
         """Close the connection; the next trip makes a new one."""
+        self._channel = None
         connected, self._socket = self._socket, None
         self._reader = reader()
         self.busy = False
@@ -193,7 +260,7 @@ class Link:
                     raise ConnectionResetError(errno.ECONNRESET, "the server closed the connection")
                 parser.feed(buffer, 0, size)  # type: ignore[arg-type]
                 reply = parser.gets()
-            if reply.__class__ is not hiredis.PushNotification:
+            if reply.__class__ is not hiredis.PushNotification or answers(reply):
                 replies.append(reply)
         if trimmed:
             connected.settimeout(self._server.timeout)
@@ -204,15 +271,16 @@ class Link:
             connected.settimeout(0)
             self._read(connected, monotonic(), replies, count)
         last = replies[-1] if replies else None
-        return last if last.__class__ is ReplyError and last.code == "BULK" else None
+        return last if isinstance(last, ReplyError) and last.code == "BULK" else None
 
     def _connect(self) -> socket.socket:
         self.drop()
         server = self._server
         if self._closed:
             raise CacheConnectionError(f"the connections to {server} are closed")
-        kind = UnixDomainSocketConnection if server.path else SSLConnection if server.tls else Connection
-        connection: Any = kind(**login(server))
+        unix: Any = UnixDomainSocketConnection
+        kind: Any = unix if server.path else SSLConnection if server.tls else Connection
+        connection: Any = kind(command_packer=_Packer(), **login(server))
         try:
             connection.connect()
             # From here on the socket is ours: redis-py reads with a timeout per read, and costs as much as the trip.
@@ -226,8 +294,8 @@ class Link:
         return connected
 
 
-def _closed(connected: socket.socket) -> bool:
-    """Whether the other side has closed, or sent something that nobody asked for."""
+def closed(connected: socket.socket) -> bool:
+    """Whether the other side has closed, or sent something that nobody asked for; nothing may be on its way."""
     poller = select.poll()
     poller.register(connected, select.POLLIN)
     return bool(poller.poll(0))

@@ -8,8 +8,8 @@ otherwise: then `Lost` is raised at the ``yield``.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 import hiredis
 
@@ -20,9 +20,10 @@ from ._errors import Lost, ReplyError, refusal
 from ._scripts import HEAD, REMOVE, SWAP, TAGGED, Script
 
 T = TypeVar("T")
-Words: TypeAlias = tuple["str | bytes | int", ...]
+Words: TypeAlias = "tuple[str | bytes, ...]"
 
-pack = hiredis.pack_command
+pack: Callable[[Words], bytes] = cast(Any, hiredis).pack_command
+"""A command as it is sent. Numbers have to be text: over an int, hiredis 3.5 ends the process if a signal comes."""
 BATCH: Final = 1000
 """Most commands, or keys of one command, in a trip."""
 BATCH_BYTES: Final = 1 << 20
@@ -76,7 +77,7 @@ class Operations:
     def value(self, reply: Any) -> bytes | None:
         """A record as found; raises what an error reply means."""
         if reply is None or reply.__class__ is bytes:
-            return reply  # type: ignore[no-any-return]
+            return reply
         if reply.__class__ is ReplyError and reply.code == "WRONGTYPE":
             return b""  # somebody else's: there is something, and it can't be read
         raise self.wrong(reply)
@@ -111,7 +112,7 @@ class Operations:
         """Its reply; raises what an error reply means."""
         if reply.__class__ is not list or len(reply) != count:
             raise self.wrong(reply)
-        return reply  # type: ignore[no-any-return]
+        return reply
 
     def put_many(self, records: Mapping[str, bytes]) -> Trips[None]:
         """SET for each; raises the first error, when all have been tried."""
@@ -133,13 +134,14 @@ class Operations:
         self, key: str, field: Field, expected: Version | None, new: bytes | None, header_only: bool
     ) -> Trips[bool]:
         """One command or script; after a lost connection once more, settled by reading back."""
-        script: tuple[Any, ...] | None = None
+        script: Words | None = None
         name = self.prefix + key
         life = None if new is None else self._life(new)
         if expected is not None:
             action = "remove" if new is None else "header" if header_only else "set"
             first, end = field.value.start, field.value.stop
-            script = name, first, end - 1, expected, action, new or b"", "" if life is None else life
+            compared = cast(bytes, expected)
+            script = name, str(first), str(end - 1), compared, action, new or b"", life or ""
             words: Words = ()
         elif new is None:
             words = "EXISTS", name
@@ -154,7 +156,7 @@ class Operations:
             return True
         return self._swapped(reply, words)
 
-    def _attempt(self, words: Words, script: tuple[Any, ...] | None) -> Trips[Any]:
+    def _attempt(self, words: Words, script: Words | None) -> Trips[Any]:
         if script is None:
             (reply,) = yield Request(pack(words), repeat=False)
         else:
@@ -170,7 +172,7 @@ class Operations:
         """Whether nobody can tell if the first attempt of a swap was carried out: its version isn't there."""
         if new is None:
             return expected is not None
-        (version,) = yield Request(pack(("GETRANGE", name, _VERSION.start, _VERSION.stop - 1)))
+        (version,) = yield Request(pack(("GETRANGE", name, str(_VERSION.start), str(_VERSION.stop - 1))))
         return bool(version != new[_VERSION])
 
     def get_tagged(self, keys: Sequence[str], marker: str) -> Trips[tuple[dict[str, bytes], dict[str, bytes]]]:
@@ -228,7 +230,7 @@ class Operations:
 
     def _scan(self, prefix: str, cursor: str, limit: int) -> bytes:
         pattern = _SPECIAL.sub(r"\\\1", self.prefix + prefix) + "*"
-        return pack(("SCAN", cursor, "MATCH", pattern, "COUNT", limit))
+        return pack(("SCAN", cursor, "MATCH", pattern, "COUNT", str(limit)))
 
     def _scanned(self, reply: Any) -> tuple[str | None, list[bytes]]:
         if reply.__class__ is not list or len(reply) != 2:
@@ -237,28 +239,29 @@ class Operations:
         return None if following == "0" else following, list(dict.fromkeys(reply[1]))
 
     def _scripted(
-        self, script: Script, calls: Sequence[tuple[Any, ...]], *, keys: int = 1, repeat: bool = True
+        self, script: Script, calls: Sequence[Words], *, keys: int = 1, repeat: bool = True
     ) -> Trips[list[Any]]:
         """Replies of a script, called with each of ``calls``, of which the first ``keys`` are keys."""
         if not calls:
             return []
-        data = b"".join([pack(("EVALSHA", script.digest, keys, *call)) for call in calls])
+        count = str(keys)
+        data = b"".join([pack(("EVALSHA", script.digest, count, *call)) for call in calls])
         replies = yield Request(data, len(calls), repeat)
         unknown = [
             index for index, reply in enumerate(replies) if reply.__class__ is ReplyError and reply.code == "NOSCRIPT"
         ]
         if unknown:  # a server that was started or flushed since
-            again = [("EVAL", script.source, keys, *calls[index]) for index in unknown[:1]]
-            again += [("EVALSHA", script.digest, keys, *calls[index]) for index in unknown[1:]]
+            again: list[Words] = [("EVAL", script.source, count, *calls[index]) for index in unknown[:1]]
+            again += [("EVALSHA", script.digest, count, *calls[index]) for index in unknown[1:]]
             fresh = yield Request(b"".join(map(pack, again)), len(again), repeat)
             for index, reply in zip(unknown, fresh, strict=True):
                 replies[index] = reply
         return replies
 
-    def _life(self, record: bytes) -> int | None:
+    def _life(self, record: bytes) -> str | None:
         """Milliseconds for the server; None for ever."""
         seconds = kept_until_of(record) - self._now()
-        return int((max(seconds, 0.0) + _SLACK) * 1000) if seconds < _LONGEST else None
+        return str(int((max(seconds, 0.0) + _SLACK) * 1000)) if seconds < _LONGEST else None
 
 
 def _batches(keys: Sequence[str]) -> Iterator[Sequence[str]]:

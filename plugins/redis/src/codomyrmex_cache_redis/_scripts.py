@@ -42,21 +42,32 @@ end
 HEAD: Final = Script(_HEAD + "return head(KEYS[1])")
 """The head of a record; empty if there is none."""
 
+_WAKE = """
+local function wake(key, lease)
+  -- A user who may not publish, a hint that is lost: who waits looks now and then.
+  if #lease == 8 and lease ~= string.rep(string.char(0), 8) then redis.pcall('PUBLISH', key, '') end
+end
+"""
+
 REMOVE: Final = Script(
     _HEAD
+    + _WAKE
     + """
 local found = head(KEYS[1])
 if redis.call('UNLINK', KEYS[1]) == 0 then return false end
+wake(KEYS[1], string.sub(found, 41, 48))
 return found
 """
 )
-"""Removes a record; its head, or nil if there was none."""
+"""Removes a record and tells who waits for its lease; its head, or nil if there was none."""
 
 SWAP: Final = Script(
-    """
+    _WAKE
+    + """
 local found = redis.pcall('GETRANGE', KEYS[1], ARGV[1], ARGV[2])
 if found ~= ARGV[3] then return 0 end
 local action, new, life = ARGV[4], ARGV[5], ARGV[6]
+local lease = redis.call('GETRANGE', KEYS[1], 40, 47)
 if action == 'remove' then
   redis.call('UNLINK', KEYS[1])
 elseif action == 'header' then
@@ -67,10 +78,14 @@ elseif life == '' then
 else
   redis.call('SET', KEYS[1], new, 'PX', life)
 end
+if lease ~= string.sub(new, 41, 48) then wake(KEYS[1], lease) end
 return 1
 """
 )
-"""If the bytes from ARGV[1] to ARGV[2] are ARGV[3], does ARGV[4] with ARGV[5] for ARGV[6] milliseconds; whether so."""
+"""If the bytes from ARGV[1] to ARGV[2] are ARGV[3], does ARGV[4] with ARGV[5] for ARGV[6] milliseconds; whether so.
+
+Tells who waits for a lease that is gone by it.
+"""
 
 TAGGED: Final = Script(
     """

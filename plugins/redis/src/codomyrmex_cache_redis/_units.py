@@ -118,8 +118,8 @@ class Gets(Unit):
 class Measurement(Unit):
     """TIME, in front of somebody's request; on a new connection the scripts as well.
 
-    A script that the server doesn't know is asked for twice, and others come in between: without this, a turn's order of
-    what concerns one key would be lost.
+    A script that the server doesn't know is asked for twice, and others come in between: a turn's order of what
+    concerns one key would be lost.
 
     Args:
         clock: Told the reply.
@@ -154,7 +154,7 @@ class Measurement(Unit):
 def too_much(unit: Unit) -> bool:
     """Whether the server closes the connection because this unit sent too much; its other replies are that, too."""
     last = unit.replies[-1] if unit.replies else None
-    if last.__class__ is not ReplyError or last.code != "BULK":
+    if not isinstance(last, ReplyError) or last.code != "BULK":
         return False
     unit.replies += [last] * (unit.count - len(unit.replies))
     return True
