@@ -67,6 +67,11 @@ class TaskShell:
         try:
             result = function(*args)
             return await result if inspect.isawaitable(result) else result
+        except BaseException as error:
+            if not (isinstance(error, Exception) or _ordered(error)):
+                for flight in flights:
+                    flight.broken = error
+            raise
         finally:
             computing.reset(token)
 
@@ -96,3 +101,9 @@ class TaskShell:
         task = loop.create_task(arun(steps, self.perform), context=context)
         task.add_done_callback(ended)
         return True
+
+
+def _ordered(error: BaseException) -> bool:
+    """Whether the running task was told to end by ``error``, rather than what it computes having raised it."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

@@ -141,7 +141,7 @@ class _Reader:
             if count:
                 raise RuntimeError("a stream waits for itself")
             return
-        left = rest(self._loads, flight, self._key, count)
+        left = rest(self._loads, self._arrived, self._key, count)
         for item in left or ():
             yield item
         self.served = left is not None

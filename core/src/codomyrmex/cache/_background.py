@@ -13,12 +13,16 @@ _MOST_THREADS = 32
 
 
 class Background:
-    """The loads of one cache that go on by themselves."""
+    """The loads of one cache that go on by themselves.
+
+    Attributes:
+        closed: No more may begin.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition(threading.Lock())
         self._running: dict[object, Callable[[], object] | None] = {}
-        self._closed = False
+        self.closed = False
         _all.add(self)
 
     @property
@@ -29,7 +33,7 @@ class Background:
     def begin(self, load: object, cancel: Callable[[], object] | None) -> bool:
         """Note that ``load`` runs, and how it is cancelled if it can be; False once closed."""
         with self._changed:
-            if self._closed:
+            if self.closed:
                 return False
             self._running[load] = cancel
             return True
@@ -43,7 +47,7 @@ class Background:
     def cancel(self) -> None:
         """Let no more begin, and cancel those that can be."""
         with self._changed:
-            self._closed = True
+            self.closed = True
             cancels = [cancel for cancel in self._running.values() if cancel is not None]
         for cancel in cancels:
             cancel()

@@ -276,6 +276,7 @@ class BulkLoads:
                 continue
             try:
                 if context.skipped or outcome.value is _LEFT_OUT:
+                    flight.outcome = outcome._replace(private=outcome.private or context.chose_tags)
                     yield from loader.release(storage, flight.lease)
                     continue
                 times = loader.times(options, context, outcome.value)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ._lookup import NOTHING, Decision, Found, Lookup, Seen
 from ._record import Field, Record, Swap, Tags, Times
 from ._steps import Steps
-from ._tags import Sequence
+from ._tags import Sequence, check_tags
 
 _PATIENCE = 10
 """Times its lease that a load may take and still store, if nobody has taken over."""
@@ -117,9 +117,12 @@ class Fences:
             captured: What the tags were before the load.
             tags: What they are to be, some perhaps chosen late.
             until: Time on the driver's clock.
+
+        Raises:
+            CacheKeyError: One of them is no tag.
         """
         known = dict(captured.tags)
-        chosen = tuple(tags)
+        chosen = check_tags(tags)
         early = tuple(tag for tag in chosen if tag in known)
         found: dict[str, bytes] = {tag: known[tag] for tag in early}
         if early and until > captured.until:
@@ -133,6 +136,13 @@ class Fences:
                 return None
             found |= dict(tokens)
         return tuple(found.items())
+
+    def prolonged(self, captured: Captured, tags: Tags, until: float) -> Steps[None]:
+        """Let the markers of a kept value's ``tags`` live as long as it does from now on."""
+        known = dict(captured.tags)
+        others = tuple(tag for tag, _ in tags if tag not in known or until > captured.until)
+        if others:
+            yield from self._lookup.tags.ensure(others, until)
 
     def store(self, key: str, storage: str, lease: bytes, record: Record) -> Steps[bool]:
         """Store ``record`` if ``lease`` is still there."""

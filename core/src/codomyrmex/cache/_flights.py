@@ -33,6 +33,7 @@ class Flight:
         loop: The event loop that it runs on, None for a thread.
 
     Attributes:
+        broken: What ended its computation if that was no `Exception`: it concerns whoever leads it, nobody who waits.
         started: It may have looked at its source already: who comes now has to find out whether that was too early.
         parts: What there is of the outcome already, for those who want it as it comes; None if it comes as a whole.
         stamp: What its source depends on, as it was before it started; for whoever has to find that out.
@@ -50,6 +51,7 @@ class Flight:
         "_rooms",
         "_waits",
         "_wakes",
+        "broken",
         "detached",
         "done",
         "key",
@@ -68,6 +70,7 @@ class Flight:
         self.lease = lease
         self.loop = loop
         self.started = False
+        self.broken: BaseException | None = None
         self.stamp: Any = None
         self.outcome: Any = None
         self.done = False

@@ -102,7 +102,7 @@ class Loader:
             raise
         if context.skipped:
             yield from self.release(job.storage, lease)
-            return Loaded(value, context.private)
+            return Loaded(value, context.private or context.chose_tags)
         cost = time.perf_counter() - begin
         try:
             return (yield from self._stored(job, lease, captured, context, kept, value, cost))
@@ -186,20 +186,24 @@ class Loader:
         store, options, fences = self.store, job.options, self.fences
         times = self.times(options, context, value)
         token = context.token_bytes()
-        same = context.unchanged and kept is not None and kept.record.token == token
+        # A value that stays keeps the tags that it has, with the tokens of its own time.
+        held = kept.record.tags if context.unchanged and kept is not None else ()
+        added = set(context.tags).difference(tag for tag, _ in held)
         try:
-            if same and kept is not None and context.tags == set(options.tags):
+            if held:
+                yield from fences.prolonged(captured, held, times.kept_until)
+            if context.unchanged and kept is not None and kept.record.token == token and not added:
                 done = yield from fences.renew(job.storage, lease, kept.record, times)
             else:
-                tokens = yield from fences.tokens(captured, context.tags, times.kept_until)
+                tokens = yield from fences.tokens(captured, added, times.kept_until)
                 if tokens is None:
                     yield from self.release(job.storage, lease)
                     return Loaded(value, private=True)
-                record = Record(value, store.token(), *times, tags=tokens, cost=cost, token=token)
+                record = Record(value, store.token(), *times, tags=held + tokens, cost=cost, token=token)
                 done = yield from fences.store(job.key, job.storage, lease, record)
         except (CacheConnectionError, CacheFullError) as error:
             self.failing(error, job.key)
-            return Loaded(value)
+            return Loaded(value, private=context.chose_tags)
         if done:
             store.recorder.sets.increment()
         return Loaded(value)

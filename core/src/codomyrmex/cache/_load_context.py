@@ -145,6 +145,7 @@ class LoadContext(Generic[V]):
         self.ttl: Ttl | None = None
         self.stale_for: Ttl | None = None
         self.tags = set(tags)
+        self._given = frozenset(self.tags)
         self.skipped = False
         self.private = False
         self.failure: str | None = None
@@ -164,6 +165,11 @@ class LoadContext(Generic[V]):
         """Keep the value that is there, and let its time begin anew; gives back that value, for a ``return``."""
         self.unchanged = True
         return self.value
+
+    @property
+    def chose_tags(self) -> bool:
+        """Whether there are tags that the caller hasn't given: whoever joined the load couldn't ask about them."""
+        return not self._given.issuperset(self.tags)
 
     def token_bytes(self) -> bytes:
         """The token as it is stored.

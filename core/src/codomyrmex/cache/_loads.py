@@ -100,6 +100,7 @@ class Loads:
     def refresh(self, job: Job) -> Steps[Any]:
         """The value, loaded now whatever is there; those who wait for a load share it."""
         while True:
+            self.store.check_open()
             try:
                 seen = yield from self._see(job.storage)
             except CacheError as error:
@@ -136,8 +137,9 @@ class Loads:
         """What can be served, or the load that has been joined or begun; None to look again.
 
         Raises:
-            CacheError: The backend fails.
+            CacheError: The backend fails, or the cache has been closed.
         """
+        self.store.check_open()
         there = self._flights.newest(job.storage)
         if there is not None and there.join(early=True):
             return Arrived(there, patience=job.options.lease)
@@ -188,6 +190,7 @@ class Loads:
     def without_store(self, job: Job) -> Steps[Any]:
         """The value, computed while the backend fails; callers of the same outage share it."""
         while True:
+            self.store.check_open()
             key = (job.storage, self.store.outages)
             flight = self._flights.enter(key, self.store.token(), self.shell.loop(), joins_started=True)
             if flight is not None:
@@ -220,8 +223,9 @@ class Loads:
             outcome = Failed(error)
         finally:
             self._flights.finish(flight, outcome)
-        if isinstance(outcome, Failed) and not flight.awaited:
-            self._log(flight, outcome)
+            lost = outcome.error if isinstance(outcome, Failed) else flight.broken
+            if lost is not None and not flight.awaited:
+                self._log(lost)
 
     def outcome(self, job: Job, flight: Flight, *, leads: bool = False, patience: float = math.inf) -> Steps[Outcome]:
         """Wait for ``flight``, which has been joined, as long as the caller and the lease allow."""
@@ -230,8 +234,6 @@ class Loads:
         soft = math.inf if options.soft_timeout is None else start + options.soft_timeout
         hard = math.inf if options.hard_timeout is None else start + options.hard_timeout
         lease = start + patience
-        if not leads:
-            recorder.waits_joined.increment()
         detach = False
         try:
             with Waiting(flight, self.shell.blocks()) as may:
@@ -260,8 +262,12 @@ class Loads:
             context = LoadContext[Any](job.key, None, options.tags)
             return Loaded((yield from self.loader.call(None, job, context, positionals(job.factory) > 0)))
         outcome: Outcome = flight.outcome
-        private = isinstance(outcome, Loaded) and outcome.private and not leads
-        return AGAIN if private else outcome
+        if leads and flight.broken is not None:  # to try again would call what has raised it once more
+            raise flight.broken
+        if not leads and isinstance(outcome, Loaded) and outcome.private:
+            return AGAIN
+        recorder.waits_joined.add(not leads and outcome is not AGAIN)
+        return outcome
 
     def given(self, outcome: Outcome) -> Any:
         """What a caller is given; raises what the load has failed with."""
@@ -348,9 +354,9 @@ class Loads:
             return None
         return self.loader.kept(job.storage, seen)
 
-    def _log(self, flight: Flight, outcome: Failed) -> None:
+    def _log(self, lost: BaseException) -> None:
         import logging
 
         logging.getLogger("codomyrmex.cache").warning(
-            "cache %r: a load in the background failed", self.store.name, exc_info=outcome.error
+            "cache %r: a load in the background failed", self.store.name, exc_info=lost
         )

@@ -85,6 +85,11 @@ class ThreadShell:
         token = computing.set(computing.get() + flights)
         try:
             result = function(*args)
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                for flight in flights:
+                    flight.broken = error
+            raise
         finally:
             computing.reset(token)
         if hasattr(type(result), "__await__"):
@@ -104,6 +109,9 @@ class ThreadShell:
         def work() -> None:
             try:
                 context.run(run, steps)
+            except BaseException as error:
+                if error is not flight.broken:  # who leads it raises it, and what nobody raises has been logged
+                    raise
             finally:
                 self._background.end(flight)
                 abandon()

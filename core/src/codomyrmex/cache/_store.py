@@ -90,8 +90,8 @@ class Store:
         return (self._random_bits() or 1).to_bytes(8, "little")
 
     def chance(self) -> float:
-        """A random number from 0.0 up to 1.0."""
-        return self._random_bits() / 2**64
+        """A random number from 0.0 up to, but not, 1.0."""
+        return (self._random_bits() >> 11) / 2**53
 
     def encode(self, key: str, storage: str, record: Record) -> Any:
         """What the driver stores for ``record``, kept under ``storage``.
@@ -108,7 +108,7 @@ class Store:
 
     def check_open(self) -> None:
         """Raise `CacheError` after `close`."""
-        if self.closed:
+        if self.closed or self.background.closed:
             raise CacheError(f"cache {self.name!r} is closed", cache=self.name, backend=self.backend)
 
     def locate(self, error: CacheError, key: object = None) -> None:

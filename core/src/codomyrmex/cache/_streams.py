@@ -76,14 +76,16 @@ def items_of(loads: Loads, value: Any) -> Iterable[Any]:
     raise CacheError(f"cache {store.name!r}: expected the items of a stream, found a {type(value).__name__}")
 
 
-def rest(loads: Loads, flight: Flight, key: str, count: int) -> Iterable[Any] | None:
+def rest(loads: Loads, arrived: Arrived, key: str, count: int) -> Iterable[Any] | None:
     """What comes after the first ``count`` items of a stream that has ended; None if another load has to be tried.
 
     Raises:
         CacheError: It was broken off, and some have been handed on already.
-        Exception: It has failed.
+        BaseException: It has failed.
     """
-    outcome: Outcome = flight.outcome
+    outcome: Outcome = arrived.flight.outcome
+    if arrived.leads and arrived.flight.broken is not None:
+        raise arrived.flight.broken
     if outcome is AGAIN or (isinstance(outcome, Loaded) and outcome.private):
         if count:
             raise broken_off(loads, key)
@@ -176,7 +178,7 @@ def _read(loads: Loads, arrived: Arrived, key: str, source: Callable[[], Iterabl
     finally:
         parts.forget(bell.set)
         flight.leave()
-    left = rest(loads, flight, key, count) if over else islice(source(), count, None)  # a wait would never end
+    left = rest(loads, arrived, key, count) if over else islice(source(), count, None)  # a wait would never end
     if left is not None:
         yield from left
     return left is not None
