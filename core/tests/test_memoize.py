@@ -731,6 +731,12 @@ def test_wrapped_coroutine_functions(manager: CacheManager) -> None:
     assert len(calls) == 2
 
 
+def test_no_asynchronous_view(cache: Cache[Any]) -> None:
+    """A cache that nobody can make another view of says what to use."""
+    cache._store.async_view = None
+    refusing(cache, aadd, "get_async_cache()")
+
+
 def test_a_name_that_is_taken(cache: Cache[Any]) -> None:
     """Two functions of one name would be given each other's results: the second is refused, a reloaded one isn't."""
     cache.memoize(name="taken")(add)
