@@ -5,6 +5,7 @@ Checked by tools/check_types.py, with mypy and pyright; never run. A line that e
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, reveal_type
 
 from codomyrmex.cache import AsyncCache, Cache
@@ -133,3 +134,26 @@ async def coroutine_methods(cache: AsyncCache[Any]) -> None:
     reveal_type(await Shop().later.peek(1))  # float | None
     reveal_type(await Shop.of_class(1))  # float
     await Shop().later("x")  # error
+
+
+async def streams(cache: Cache[Any], other: AsyncCache[Any]) -> None:
+    @cache.memoize(ttl=5)
+    def words(text: str) -> Iterator[str]:
+        yield text
+
+    @cache.memoize
+    async def tokens(text: str) -> AsyncIterator[str]:
+        yield text
+
+    @other.memoize(ttl=5)
+    async def lines(text: str) -> AsyncIterator[bytes]:
+        yield text.encode()
+
+    reveal_type(words("a"))  # Iterator[str]
+    reveal_type(words.peek("a"))  # Iterator[str] | None
+    reveal_type(tokens("a"))  # AsyncIterator[str]
+    reveal_type(await tokens.peek("a"))  # AsyncIterator[str] | None
+    reveal_type(lines("a"))  # AsyncIterator[bytes]
+    reveal_type(lines.key("a"))  # str
+    words(1)  # error
+    lines(1)  # error

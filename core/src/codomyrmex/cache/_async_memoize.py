@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 
 from ._async_steps import arun
 from ._memo_keys import SIMPLE, MemoKeys, known_of
-from ._memo_setup import Setup, awaitable, dress, mark_coroutine_function, streams, unwrapped
+from ._memo_setup import Setup, dress, mark_coroutine_function
 from .errors import CacheConnectionError, CacheFullError
 
 if TYPE_CHECKING:
@@ -236,19 +236,3 @@ class AsyncBoundMemoized(AsyncMemoized[Q, R]):
 
     def __repr__(self) -> str:
         return f"<memoized {self._memoized._keys.name} of one {type(self._instance).__name__}>"
-
-
-def async_memoized(setup: Setup, function: Any) -> Any:
-    """A coroutine function memoized.
-
-    Raises:
-        TypeError: It is none.
-    """
-    original, kind = unwrapped(function)
-    if streams(original):
-        from ._memo_streams import stream_memoized
-
-        return stream_memoized(setup, original, kind)
-    if not awaitable(original):
-        setup.check_plain(original)
-    return AsyncMemoized(setup, original, kind)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ._fences import Captured, Plan, plan
 from ._flights import Flight
@@ -19,6 +19,7 @@ from ._loads import Loads
 from ._lookup import NOTHING, Lookup, Seen
 from ._reads import Reads
 from ._record import Record, Swap
+from ._shells import is_awaitable
 from ._steps import Steps
 from .errors import CacheConnectionError, CacheError, CacheFullError
 
@@ -49,7 +50,7 @@ class BulkJob(NamedTuple):
 
         def load(context: LoadContext[Any]) -> Any:
             result = self.factory(*self.arguments([key], context))
-            return wait(context, result) if hasattr(type(result), "__await__") else only(context, result)
+            return wait(context, result) if is_awaitable(result) else only(context, result)
 
         async def wait(context: LoadContext[Any], result: Awaitable[Any]) -> Any:
             return only(context, await result)
@@ -320,4 +321,4 @@ class BulkLoads:
 def _checked(result: Any) -> Mapping[str, Any]:
     if not isinstance(result, Mapping):
         raise TypeError(f"the factory of several keys gives back a mapping of values, got a {type(result).__name__}")
-    return result
+    return cast("Mapping[str, Any]", result)

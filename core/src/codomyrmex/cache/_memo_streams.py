@@ -84,7 +84,7 @@ class AsyncStreamMemoized(AsyncMemoized[P, R]):
         return cast(R, items())
 
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
-        bound = super().__get__(instance, owner)
+        bound: Any = super().__get__(instance, owner)
         return bound if bound is self else _BoundAsyncStream(self, bound.__self__)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from ._memo_keys import SIMPLE, MemoKeys, known_of
-from ._memo_setup import Setup, awaitable, dress, streams, unwrapped
+from ._memo_setup import Setup, dress
 from ._steps import run
 from .errors import CacheConnectionError, CacheFullError
 
@@ -233,21 +233,3 @@ class BoundMemoized(Memoized[Q, R]):
 
     def __repr__(self) -> str:
         return f"<memoized {self._memoized._keys.name} of one {type(self._instance).__name__}>"
-
-
-def memoized(setup: Setup, function: Any) -> Any:
-    """``function`` memoized; a coroutine function by the asynchronous view of the same cache.
-
-    Raises:
-        TypeError: It is no function, or the view is missing.
-    """
-    original, kind = unwrapped(function)
-    if streams(original):
-        from ._memo_streams import stream_memoized
-
-        return stream_memoized(setup, original, kind)
-    if not awaitable(original):
-        return Memoized(setup, original, kind)
-    from ._async_memoize import async_memoized
-
-    return async_memoized(setup.for_coroutines(), function)

@@ -134,8 +134,8 @@ class _Memoizing:
             CacheConfigError: An option is unusable, or the function needs a name.
             TypeError: It is no function.
         """
+        from ._memo_choice import memoized
         from ._memo_setup import Setup
-        from ._memoize import memoized
 
         given: dict[str, Any] = {"key": key, "ignore": ignore, "version": version, "name": name, "ttl": ttl, **options}
         setup = Setup(self, asynchronous=False, **given)
@@ -193,7 +193,7 @@ class _AsyncMemoizing:
         **options: Unpack[LoadArguments],
     ) -> Any:
         """See `Cache.memoize`; for coroutine functions and asynchronous generator functions only."""
-        from ._async_memoize import async_memoized
+        from ._memo_choice import memoized
         from ._memo_setup import Setup
 
         given: dict[str, Any] = {"key": key, "ignore": ignore, "version": version, "name": name, "ttl": ttl, **options}
@@ -202,4 +202,4 @@ class _AsyncMemoizing:
             from ._batch_memoize import batch_memoized
 
             return setup.decorator(batch_memoized, function)
-        return setup.decorator(async_memoized, function)
+        return setup.decorator(memoized, function)

@@ -49,6 +49,11 @@ def running_loop() -> Any:
     return None if asyncio is None else asyncio._get_running_loop()
 
 
+def is_awaitable(result: object) -> bool:
+    """Whether ``result`` has to be awaited."""
+    return hasattr(result.__class__, "__await__")
+
+
 class ThreadShell:
     """For threads.
 
@@ -92,7 +97,7 @@ class ThreadShell:
             raise
         finally:
             computing.reset(token)
-        if hasattr(type(result), "__await__"):
+        if is_awaitable(result):
             if hasattr(result, "close"):
                 result.close()
             raise TypeError(

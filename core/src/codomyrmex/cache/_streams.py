@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from ._flights import Flight, Waiting
 from ._load import AGAIN, Failed, Loaded, Outcome
@@ -71,7 +71,7 @@ def broken_off(loads: Loads, key: str) -> CacheError:
 def items_of(loads: Loads, value: Any) -> Iterable[Any]:
     """The items of a stored stream; raises `CacheError` if it is none."""
     if isinstance(value, (list, tuple)):
-        return value
+        return cast("Iterable[Any]", value)
     store = loads.store
     raise CacheError(f"cache {store.name!r}: expected the items of a stream, found a {type(value).__name__}")
 
