@@ -14,12 +14,14 @@ from typing import Any, Generic, TypeVar, cast, overload
 
 from ._async_steps import Perform, arun, in_thread, inline, native
 from ._capabilities import Capabilities, Finding
+from ._codec import BytesCodec
 from ._direct import direct_paths
 from ._driver import AnyAsyncBackend, AnyBackend, AsyncBackend
 from ._explain import Explanation
 from ._keys import check_namespace
 from ._locks import AsyncLock, LockSteps
 from ._lookup import Lookup
+from ._plain import async_plain_get, async_plain_set
 from ._reads import Reads
 from ._removals import Removals
 from ._stats import CacheStats
@@ -66,9 +68,14 @@ class AsyncCache(Generic[V]):
         self._reads = Reads(lookup, namespace)
         self._writes = Writes(lookup, self._reads)
         self._removals = Removals(lookup, self._reads, namespace)
-        if isinstance(driver, AsyncBackend):
-            return
         mine, base = cast(Any, type(self)), cast(Any, AsyncCache)
+        if isinstance(driver, AsyncBackend):
+            get, set_ = self._plain_paths(driver)
+            if get is not None and mine.get is base.get:
+                vars(self)["get"] = get
+            if set_ is not None and mine.set is base.set:
+                vars(self)["set"] = set_
+            return
         get, set_ = direct_paths(store, driver, self._reads, self._writes, namespace)
         # In a worker thread if they may wait, each as a whole.
         blocking = driver.capabilities.blocking
@@ -76,6 +83,25 @@ class AsyncCache(Generic[V]):
             vars(self)["get"] = _threaded(get) if blocking == "always" else _awaited_get(get)
         if set_ is not None and mine.set is base.set:
             vars(self)["set"] = _awaited_set(set_) if blocking == "never" else _threaded(set_)
+
+    def _plain_paths(self, driver: AnyAsyncBackend) -> tuple[Callable[..., Any] | None, Callable[..., Any] | None]:
+        """Short ways to a driver of bytes that is awaited; see `_plain.py`."""
+        store, codec = self._store, self._store.codec
+        if store.ttl.sliding or not isinstance(codec, BytesCodec):
+            return None, None
+        prefix = store.keys.prefix + self._namespace
+
+        async def general_get(key: str, default: Any) -> Any:
+            return await arun(self._reads.get(key, default), native)
+
+        async def general_set(key: str, value: Any, ttl: Ttl | None, **rest: Any) -> bool:
+            return await arun(self._writes.set(key, value, ttl, **rest), native)
+
+        async def judged(key: str, default: Any, stored: Any) -> Any:
+            return await arun(self._reads.judged(key, default, stored=stored), native)
+
+        get = async_plain_get(store, driver, codec, prefix, general_get, judged)
+        return get, async_plain_set(store, driver, codec, prefix, general_set) if store.ttl.plain else None
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ._codec import Unreadable
+from ._codec import BytesCodec, Unreadable
 from ._defaults import PAGE
 from ._explain import Explanation, explanation
 from ._guard import degrades, no
@@ -82,16 +82,42 @@ class Reads:
 
     @degrades(_missed_all)
     def _get_all(self, wanted: Mapping[str, str]) -> Steps[dict[str, Any]]:
-        seen = yield from self._lookup.see_many(tuple(wanted))
+        store, lookup = self.store, self._lookup
         values: dict[str, Any] = {}
+        if isinstance(store.codec, BytesCodec) and not store.ttl.sliding and not lookup.tags_at_once:
+            stored = yield lookup.driver.get_many, (tuple(wanted),)
+            values, others = self._plain(store.codec, wanted, stored)
+            if not others:
+                store.recorder.hits.add(len(values))
+                store.recorder.misses.add(len(wanted) - len(values))
+                return values
+            seen = yield from lookup.judge_many(others)
+        else:
+            seen = yield from lookup.see_many(tuple(wanted))
         for storage, key in wanted.items():
-            served, value = self._lookup.value(storage, seen[storage]) if storage in seen else (False, None)
+            served, value = lookup.value(storage, seen[storage]) if storage in seen else (False, None)
             if served:
                 values[key] = value
                 yield from self._slide(storage, seen[storage])
-        self.store.recorder.hits.add(len(values))
-        self.store.recorder.misses.add(len(wanted) - len(values))
+        store.recorder.hits.add(len(values))
+        store.recorder.misses.add(len(wanted) - len(values))
         return values
+
+    def _plain(
+        self, codec: BytesCodec, wanted: Mapping[str, str], stored: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """Values of the plain records among ``stored`` by the user's key, and all other records; see `_plain.py`."""
+        now = self.store.ttl.clock()
+        read, base = codec.plain_reader(lambda: now), codec.context
+        values: dict[str, Any] = {}
+        others: dict[str, bytes] = {}
+        for storage, data in stored.items():
+            plain, value = read(base + storage.encode(), data)
+            if plain:
+                values[wanted[storage]] = value
+            else:
+                others[storage] = value
+        return values, others
 
     def missing(self, key: str) -> CacheKeyError:
         """The error for a key that must be there and isn't."""
