@@ -203,7 +203,6 @@ class Glide:
 
 SYNC: tuple[Any, ...] = (Ours, RedisPy, DjangoRedis, Dogpile)
 ASYNC: tuple[Any, ...] = (AsyncOurs, RedisAsyncio, Cashews, AioCache, Glide)
-Figures = dict[str, float]
 
 
 def keys_of(cache: Any) -> list[str]:
@@ -219,20 +218,14 @@ def each(call: Callable[[str], Any], keys: list[str]) -> float:
     return (time.perf_counter() - start) / len(keys)
 
 
-def measure(cache: Any) -> Figures:
-    """One round of one contender: seconds per call by row."""
-    keys = keys_of(cache)
-    found = {"get": each(cache.get, keys), "set": each(cache.set, keys)}
-    start = time.perf_counter()
-    for _ in range(100):
-        cache.get_many(keys[:100])
-    found["get_many(100)"] = (time.perf_counter() - start) / 100
+def together(call: Callable[[str], Any], keys: list[str]) -> float:
+    """Seconds per call of eight threads, which have called before."""
     ready = threading.Barrier(THREADS + 1)
 
     def work() -> None:
-        cache.get(keys[0])
+        call(keys[0])
         ready.wait()
-        each(cache.get, keys[:500])
+        each(call, keys)
 
     running = [threading.Thread(target=work) for _ in range(THREADS)]
     for one in running:
@@ -241,40 +234,47 @@ def measure(cache: Any) -> Figures:
     start = time.perf_counter()
     for one in running:
         one.join()
-    found["get, 8 threads"] = (time.perf_counter() - start) / (THREADS * 500)
-    return found
+    return (time.perf_counter() - start) / (THREADS * len(keys))
 
 
-async def tasks(call: Callable[[str], Any], keys: list[str], count: int, calls: int) -> float:
-    """Seconds per call of so many tasks together; an error of any ends the measurement."""
+async def tasks(call: Callable[[str], Any], keys: list[str], count: int) -> float:
+    """Seconds per call of so many tasks; infinite if one of them ends in an error."""
 
     async def work() -> None:
-        for number in range(calls):
-            await call(keys[number])
+        for key in keys:
+            await call(key)
 
     start = time.perf_counter()
-    await asyncio.gather(*[work() for _ in range(count)])
-    return (time.perf_counter() - start) / (count * calls)
+    found = await asyncio.gather(*[work() for _ in range(count)], return_exceptions=True)
+    if any(found):
+        return float("inf")
+    return (time.perf_counter() - start) / (count * len(keys))
 
 
-async def measure_async(cache: Any) -> Figures:
-    """One round of one contender: seconds per call by row; a row that ends in an error is infinite."""
-    keys = keys_of(cache)
-    found = {
-        "get, 50 tasks": await tasks(cache.get, keys, TASKS, 40),
-        "set, 50 tasks": await tasks(cache.set, keys, TASKS, 40),
-        "get, alone": await tasks(cache.get, keys, 1, 500),
-        "set, alone": await tasks(cache.set, keys, 1, 500),
-    }
+async def many(call: Callable[[list[str]], Any], keys: list[str]) -> float:
+    """Seconds per call."""
     start = time.perf_counter()
-    for _ in range(100):
-        await cache.get_many(keys[:100])
-    found["get_many(100)"] = (time.perf_counter() - start) / 100
-    try:
-        found["get, 1,000 tasks"] = await tasks(cache.get, keys, 1_000, 3)
-    except Exception:
-        found["get, 1,000 tasks"] = float("inf")
-    return found
+    for _ in range(10):
+        await call(keys)
+    return (time.perf_counter() - start) / 10
+
+
+SYNC_ROWS: dict[str, Callable[[Any, list[str]], float]] = {
+    "get": lambda cache, keys: each(cache.get, keys[:200]),
+    "set": lambda cache, keys: each(cache.set, keys[:200]),
+    "get_many(100)": lambda cache, keys: each(lambda _: cache.get_many(keys[:100]), keys[:20]),
+    "get, 8 threads": lambda cache, keys: together(cache.get, keys[:100]),
+}
+ASYNC_ROWS: dict[str, Callable[[Any, list[str]], Any]] = {
+    "get, 50 tasks": lambda cache, keys: tasks(cache.get, keys[:10], TASKS),
+    "set, 50 tasks": lambda cache, keys: tasks(cache.set, keys[:10], TASKS),
+    "get, alone": lambda cache, keys: tasks(cache.get, keys[:200], 1),
+    "set, alone": lambda cache, keys: tasks(cache.set, keys[:200], 1),
+    "get_many(100)": lambda cache, keys: many(cache.get_many, keys[:100]),
+    "get, 1,000 tasks": lambda cache, keys: tasks(cache.get, keys[:2], 1_000),
+}
+Results = dict[str, dict[str, list[float]]]
+"""Seconds by row and contender."""
 
 
 def rotated(contenders: list[Any], number: int) -> list[Any]:
@@ -285,14 +285,15 @@ def rotated(contenders: list[Any], number: int) -> list[Any]:
 
 def synchronous(url: str, rounds: int) -> Iterator[str]:
     """The table of the synchronous caches."""
-    results: dict[str, list[Figures]] = {one.name: [] for one in SYNC}
+    results: Results = {row: {one.name: [] for one in SYNC} for row in SYNC_ROWS}
     caches = [one(url) for one in SYNC]
     for cache in caches:
         each(cache.set, keys_of(cache))
-    for number in range(rounds):
-        for cache in rotated(caches, number):
-            gc.collect()
-            results[cache.name].append(measure(cache))
+    gc.collect()
+    for row, measure in SYNC_ROWS.items():
+        for number in range(rounds):
+            for cache in rotated(caches, number):
+                results[row][cache.name].append(measure(cache, keys_of(cache)))
     for cache in caches:
         cache.close()
     yield from table(results, RedisPy.name, SYNC_TARGETS)
@@ -300,7 +301,7 @@ def synchronous(url: str, rounds: int) -> Iterator[str]:
 
 def asynchronous(url: str, rounds: int) -> Iterator[str]:
     """The table of the asynchronous caches."""
-    results: dict[str, list[Figures]] = {one.name: [] for one in ASYNC}
+    results: Results = {row: {one.name: [] for one in ASYNC} for row in ASYNC_ROWS}
 
     async def main() -> None:
         caches = [one() for one in ASYNC]
@@ -308,10 +309,11 @@ def asynchronous(url: str, rounds: int) -> Iterator[str]:
             await cache.open(url)
             for key in keys_of(cache):
                 await cache.set(key)
-        for number in range(rounds):
-            for cache in rotated(caches, number):
-                gc.collect()
-                results[cache.name].append(await measure_async(cache))
+        gc.collect()
+        for row, measure in ASYNC_ROWS.items():
+            for number in range(rounds):
+                for cache in rotated(caches, number):
+                    results[row][cache.name].append(await measure(cache, keys_of(cache)))
         for cache in caches:
             with contextlib.suppress(Exception):
                 await cache.close()
@@ -320,21 +322,19 @@ def asynchronous(url: str, rounds: int) -> Iterator[str]:
     yield from table(results, RedisAsyncio.name, ASYNC_TARGETS)
 
 
-def table(results: dict[str, list[Figures]], bare: str, targets: dict[str, str]) -> Iterator[str]:
+def table(results: Results, bare: str, targets: dict[str, str]) -> Iterator[str]:
     """Rows by operation, contenders side by side."""
-    yield "| | " + " | ".join(results) + " | target |"
-    yield "|---|" + "---|" * (len(results) + 1)
-    for row, target in targets.items():
+    names = next(iter(results.values()))
+    yield "| | " + " | ".join(names) + " | target |"
+    yield "|---|" + "---|" * (len(names) + 1)
+    for row, by_name in results.items():
         cells: list[str] = []
-        for rounds in results.values():
-            ratios = [own[row] / other[row] for own, other in zip(rounds, results[bare], strict=True)]
-            middle = statistics.median(one[row] for one in rounds)
-            if middle == float("inf"):
-                cells.append("error")
-                continue
-            ratio = statistics.median(ratios)
-            cells.append(f"{middle * 1e6:,.0f} µs" + (f", {ratio:.2f}×" if ratio == ratio and ratio else ""))
-        yield f"| {row} | " + " | ".join(cells) + f" | {target} |"
+        for seconds in by_name.values():
+            middle = statistics.median(seconds)
+            ratio = statistics.median(own / other for own, other in zip(seconds, by_name[bare], strict=True))
+            shown = "error" if middle == float("inf") else f"{middle * 1e6:,.0f} µs"
+            cells.append(f"{shown}, {ratio:.2f}×" if 0 < ratio < float("inf") else shown)
+        yield f"| {row} | " + " | ".join(cells) + f" | {targets[row]} |"
 
 
 @contextlib.contextmanager
@@ -362,14 +362,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few rounds: to see that it runs")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("results-redis.md"))
     arguments = parser.parse_args()
-    rounds = 3 if arguments.quick else 15
+    rounds = 5 if arguments.quick else 60
     versions = ", ".join(f"{one} {metadata.version(one)}" for one in PEERS)
     with server() as (url, name):
         lines = [
             f"# redis, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
             "",
-            f"CPython {platform.python_version()}, {os.cpu_count()} cores of {processor()}, {name} beside it, {versions}. "
-            f"Medians of {rounds} interleaved rounds.",
+            f"CPython {platform.python_version()}, {os.cpu_count()} cores of {processor()}, {name} beside it, "
+            f"{versions}. Medians of {rounds} interleaved rounds.",
             "",
             "Time per call, and how many times that of the bare client in the same round: below 1 is faster. "
             "With tasks or threads it is the time of all divided by their calls. Targets are for the first column.",

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -37,7 +37,7 @@ def program() -> Path | None:
 
 
 @contextmanager
-def embedded() -> Iterator[str | None]:
+def embedded() -> Generator[str | None, None, None]:
     """Run a server that keeps nothing, for the length of the block; its URL, or None if there is none to run.
 
     It listens on a socket in a directory that nobody else may look into.

@@ -271,17 +271,15 @@ class Link:
             connected.settimeout(0)
             self._read(connected, monotonic(), replies, count)
         last = replies[-1] if replies else None
-        return last if last.__class__ is ReplyError and last.code == "BULK" else None
+        return last if isinstance(last, ReplyError) and last.code == "BULK" else None
 
     def _connect(self) -> socket.socket:
         self.drop()
         server = self._server
         if self._closed:
             raise CacheConnectionError(f"the connections to {server} are closed")
-        kind: Any = SSLConnection if server.tls else Connection
-        connection: Any = (UnixDomainSocketConnection if server.path else kind)(
-            command_packer=_Packer(), **login(server)
-        )
+        kinds: tuple[Any, ...] = Connection, SSLConnection, UnixDomainSocketConnection
+        connection: Any = kinds[2 if server.path else server.tls](command_packer=_Packer(), **login(server))
         try:
             connection.connect()
             # From here on the socket is ours: redis-py reads with a timeout per read, and costs as much as the trip.
