@@ -37,6 +37,10 @@ class Distribution:
         top = min(self.src.rglob("__init__.py"), key=lambda path: len(path.parts)).parent
         return ".".join(top.relative_to(self.src).parts)
 
+    def extra(self, name: str) -> list[str]:
+        """What the extra ``name`` requires; nothing if there is none."""
+        return list(self.project.get("optional-dependencies", {}).get(name, []))
+
     @property
     def src(self) -> Path:
         """Directory whose content is installed."""

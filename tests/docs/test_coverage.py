@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import reference
-from distributions import ours
-from pages import ROOT, Page, pages
+from distributions import examples, ours
+from pages import ROOT, pages
 
 from codomyrmex.cache import Cache, CacheManager, CacheStats, Explanation, PluginInfo, _config, _pytest_plugin, errors
 from codomyrmex.cache._config import CacheOptions
@@ -28,7 +28,6 @@ from codomyrmex_cache_zstd import ZstdOptions
 DOCS = {page.path.stem: page for page in pages() if page.path.parent == ROOT / "docs"}
 WRITTEN = " ".join(page.path.read_text("utf-8") for name, page in DOCS.items() if name != "reference")
 CORE = ROOT / "core" / "src" / "codomyrmex" / "cache"
-EXAMPLE = ROOT / "examples" / "sqlite-backend"
 
 
 SCHEMAS = (CacheOptions, FileOptions, MemoryOptions, MsgpackOptions, RedisOptions, ZstdOptions)
@@ -175,17 +174,31 @@ def test_reference() -> None:
     assert reference.page() == text("reference")
 
 
-def test_tutorial() -> None:
-    """The page about writing a plugin shows the code of the example, whole: only empty lines between pieces differ."""
+@pytest.mark.parametrize(
+    ("page", "example", "tests"),
+    [
+        ("writing-a-plugin", "sqlite-backend", "test_contract.py"),
+        ("custom-eviction", "gdsf-eviction", "test_paper.py"),
+    ],
+)
+def test_tutorial(page: str, example: str, tests: str) -> None:
+    """A page that builds an example shows its code, whole: only empty lines between pieces differ."""
+    directory = ROOT / "examples" / example
     shown: dict[str, str] = {}
-    for block in Page.read(ROOT / "docs" / "writing-a-plugin.md").blocks:
+    for block in DOCS[page].blocks:
         if block.file:
             shown[block.file] = shown.get(block.file, "") + block.text
-    wanted = {path.relative_to(EXAMPLE).as_posix() for path in (EXAMPLE / "src").rglob("*.py")}
-    wanted |= {"pyproject.toml", "tests/test_contract.py"}
-    assert wanted == {name for name in shown if (EXAMPLE / name).exists()}
+    wanted = {path.relative_to(directory).as_posix() for path in (directory / "src").rglob("*.py")}
+    wanted |= {"pyproject.toml", f"tests/{tests}"}
+    assert wanted == {name for name in shown if (directory / name).exists()}
     for name in sorted(wanted):
-        assert lines((EXAMPLE / name).read_text("utf-8")) == lines(shown[name]), name
+        assert lines((directory / name).read_text("utf-8")) == lines(shown[name]), name
+
+
+def test_examples() -> None:
+    """Every distribution of examples/ is built by a page."""
+    built = {directory for page in DOCS.values() for directory in page.installed}
+    assert {f"examples/{one.directory.name}" for one in examples()} == built
 
 
 def lines(source: str) -> list[str]:

@@ -329,7 +329,9 @@ class Store:
 
         if damaged:
             try:
-                self._gate.held(opened.descriptor, set_aside)
+                with self._opening:  # another thread that has met the same damage may be about to close it
+                    if opened is self._opened:
+                        self._gate.held(opened.descriptor, set_aside)
             except OSError as error:
                 raise translated(self.path, error) from error
         self._careful = isinstance(problem, NoRoom) or (self._careful and not isinstance(problem, Roomy))

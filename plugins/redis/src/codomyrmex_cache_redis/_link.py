@@ -278,8 +278,9 @@ class Link:
         server = self._server
         if self._closed:
             raise CacheConnectionError(f"the connections to {server} are closed")
-        kinds: tuple[Any, ...] = Connection, SSLConnection, UnixDomainSocketConnection
-        connection: Any = kinds[2 if server.path else server.tls](command_packer=_Packer(), **login(server))
+        unix: Any = UnixDomainSocketConnection
+        kind: Any = unix if server.path else SSLConnection if server.tls else Connection
+        connection: Any = kind(command_packer=_Packer(), **login(server))
         try:
             connection.connect()
             # From here on the socket is ours: redis-py reads with a timeout per read, and costs as much as the trip.
