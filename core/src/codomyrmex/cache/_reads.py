@@ -21,6 +21,9 @@ from ._record import Record
 from ._steps import Steps
 from .errors import CacheError, CacheExpiredError, CacheKeyError
 
+_LOWEST = "\1"
+"""Of all keys: an empty text and whatever begins with NUL come before it."""
+
 
 class Reads:
     """Reading operations of one view.
@@ -42,7 +45,12 @@ class Reads:
 
     def storages(self, keys: Iterable[str]) -> dict[str, str]:
         """The user's keys by storage key, each once; raises `CacheKeyError`."""
-        return {self.storage(key): key for key in self.store.keys.several(keys)}
+        start = self.store.keys.prefix + self._namespace
+        # What is surely a key needs no closer look, and nearly every key is one.
+        return {
+            start + key if key.__class__ is str and key >= _LOWEST and key.isascii() else self.storage(key): key
+            for key in self.store.keys.several(keys)
+        }
 
     def _missed(self, key: str, default: Any = None, *, stored: Any = None) -> Any:
         self.store.recorder.misses.increment()
