@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,20 @@ def free_port() -> int:
             port = int(probe.getsockname()[1])
         if port < 55_000:
             return port
+
+
+@contextlib.contextmanager
+def deaf_port() -> Iterator[int]:
+    """A port where nobody answers, not even with a refusal: its queue of connections is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield int(listener.getsockname()[1])
 
 
 class LiveServer:

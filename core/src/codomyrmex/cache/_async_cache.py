@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Generic, TypeVar, Unpack, cast, overload
 
+from ._async_direct import async_direct_paths
 from ._async_shell import TaskShell
 from ._async_steps import Perform, arun, in_thread, inline, native
 from ._bulk_loads import BulkLoads
 from ._capabilities import Capabilities, Finding
-from ._direct import direct_paths
 from ._driver import AnyAsyncBackend, AnyBackend, AsyncBackend
 from ._explain import Explanation
 from ._keys import check_namespace
@@ -75,17 +75,13 @@ class AsyncCache(_AsyncMemoizing, Generic[V]):
         self._shell = TaskShell(self._perform, store.background)
         self._loads = Loads(lookup, self._reads, self._shell)
         mine, base = cast(Any, type(self)), cast(Any, AsyncCache)
-        inline_get = None
-        if not isinstance(driver, AsyncBackend):
-            get, set_ = direct_paths(store, driver, self._reads, self._writes, namespace)
-            # In a worker thread if they may wait, each as a whole.
-            blocking = driver.capabilities.blocking
-            if get is not None and mine.get is base.get:
-                inline_get = None if blocking == "always" else get
-                vars(self)["get"] = _threaded(get) if inline_get is None else _awaited_get(get)
-            if set_ is not None and mine.set is base.set:
-                vars(self)["set"] = _awaited_set(set_) if blocking == "never" else _threaded(set_)
-        self._get_or_set = quick_async_load(self._loads, self.get, inline_get)
+        paths = async_direct_paths(store, driver, self._reads, self._writes, namespace)
+        own_get = mine.get is not base.get
+        if paths.get is not None and not own_get:
+            vars(self)["get"] = paths.get
+        if paths.set is not None and mine.set is base.set:
+            vars(self)["set"] = paths.set
+        self._get_or_set = quick_async_load(self._loads, self.get, None if own_get else paths.inline_get)
         if mine.get_or_set is base.get_or_set:
             vars(self)["get_or_set"] = self._get_or_set
 
@@ -306,26 +302,3 @@ class AsyncNamespacedCache(AsyncCache[V]):
 
     def __init__(self, cache: AsyncCache[V], namespace: str) -> None:
         super().__init__(cache._store, cache._driver, cache._namespace + check_namespace(namespace))
-
-
-def _threaded(path: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-    async def call(*args: Any, **options: Any) -> Any:
-        return await in_thread(path, *args, **options)
-
-    return call
-
-
-def _awaited_get(path: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-    async def get(key: str, default: Any = None) -> Any:
-        return path(key, default)
-
-    return get
-
-
-def _awaited_set(path: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-    async def set(
-        key: str, value: Any, ttl: Ttl | None = None, *, tags: Iterable[str] = (), stale_for: Ttl | None = None
-    ) -> Any:
-        return path(key, value, ttl, tags=tags, stale_for=stale_for)
-
-    return set

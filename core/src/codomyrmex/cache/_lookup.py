@@ -87,9 +87,14 @@ class Lookup:
         yield self.driver.open, ()
         self.store.ready = True
 
+    @property
+    def tags_at_once(self) -> bool:
+        """Whether the driver is to be asked for records and their tags together."""
+        return self._one_trip and self.store.tagged
+
     def see(self, key: str) -> Steps[Seen]:
         """What is under one storage key."""
-        if self._one_trip and self.store.tagged:
+        if self.tags_at_once:
             return (yield from self.see_many((key,))).get(key, NOTHING)
         return (yield from self.judge(key, (yield self.driver.get, (key,))))
 
@@ -105,7 +110,7 @@ class Lookup:
 
     def see_many(self, keys: Sequence[str]) -> Steps[dict[str, Seen]]:
         """What is under several storage keys; absent ones are not in the result."""
-        if self._one_trip and self.store.tagged:
+        if self.tags_at_once:
             stored, markers = yield self.driver.get_tagged, (keys, self.store.keys.own(MARKER))
             tokens = {tag: self.tags.token_of(tag, marker) for tag, marker in markers.items()}
             decoded = {key: self._decode(key, data) for key, data in stored.items()}

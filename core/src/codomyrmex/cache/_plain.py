@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, cast
 
 from ._codec import BytesCodec
-from ._driver import AnyBackend, Backend, Direct
+from ._driver import AnyAsyncBackend, AnyBackend, Backend, Direct
 from ._store import Store
 from .errors import CacheConnectionError, CacheError, CacheSerializationError
 
@@ -107,6 +107,92 @@ def plain_set(
             return general(key, value, ttl, tags=tags, stale_for=stale_for)  # type: ignore[no-any-return]
         try:
             put(storage, record)
+        except CacheError as error:
+            store.locate(error, key)
+            if isinstance(error, CacheConnectionError):
+                store.failed(error)
+                if store.on_error == "degrade":
+                    return False
+            raise
+        if store.down:
+            store.answered()
+        stored()
+        return True
+
+    return set
+
+
+def async_plain_get(
+    store: Store,
+    driver: AnyAsyncBackend,
+    codec: BytesCodec,
+    prefix: str,
+    general: Callable[..., Any],
+    judged: Callable[..., Any],
+) -> Callable[..., Any]:
+    """The twin of `plain_get`, for a driver that is awaited."""
+    read, base = codec.plain_reader(store.ttl.clock), codec.context
+    fetch = driver.get
+    hit, miss = store.recorder.hits.increment, store.recorder.misses.increment
+    tags_at_once = driver.capabilities.one_trip_tags
+
+    async def get(key: str, default: Any = None) -> Any:
+        if key.__class__ is not str or key < _LOWEST or store.closed or (tags_at_once and store.tagged):
+            return await general(key, default)
+        storage = prefix + key
+        try:
+            context = base + storage.encode()
+            stored = await fetch(storage)
+        except UnicodeEncodeError:
+            return await general(key, default)
+        except CacheError as error:
+            store.locate(error, key)
+            if isinstance(error, CacheConnectionError):
+                store.failed(error)
+                if store.on_error == "degrade":
+                    miss()
+                    return default
+            raise
+        if store.down:
+            store.answered()
+        if stored is None:
+            miss()
+            return default
+        plain, value = read(context, stored)
+        if plain:
+            hit()
+            return value
+        return await judged(key, default, value)
+
+    return get
+
+
+def async_plain_set(
+    store: Store, driver: AnyAsyncBackend, codec: BytesCodec, prefix: str, general: Callable[..., Any]
+) -> Callable[..., Any]:
+    """The twin of `plain_set`, for a driver that is awaited."""
+    put, write, base, token = driver.put, codec.plain_writer(), codec.context, store.token
+    stored, now, default_ttl = store.recorder.sets.increment, store.ttl.clock, store.ttl.default
+
+    async def set(key: str, value: Any, ttl: Any = None, *, tags: Iterable[str] = (), stale_for: Any = None) -> bool:
+        if (
+            tags
+            or stale_for is not None
+            or key.__class__ is not str
+            or key < _LOWEST
+            or store.closed
+            or not store.ready
+            or not (ttl is None or ((ttl.__class__ is int or ttl.__class__ is float) and 0 < ttl < _LONGEST))
+        ):
+            return await general(key, value, ttl, tags=tags, stale_for=stale_for)  # type: ignore[no-any-return]
+        seconds = default_ttl if ttl is None else ttl
+        storage = prefix + key
+        try:
+            record = write(base + storage.encode(), value, token(), now() + seconds, seconds)
+        except (UnicodeEncodeError, CacheSerializationError):
+            return await general(key, value, ttl, tags=tags, stale_for=stale_for)  # type: ignore[no-any-return]
+        try:
+            await put(storage, record)
         except CacheError as error:
             store.locate(error, key)
             if isinstance(error, CacheConnectionError):

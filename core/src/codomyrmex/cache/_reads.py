@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ._codec import Unreadable
+from ._codec import BytesCodec, Unreadable
 from ._defaults import PAGE
 from ._explain import Explanation, explanation
 from ._guard import degrades, no
@@ -20,6 +20,9 @@ from ._lookup import Found, Lookup, Seen
 from ._record import Record
 from ._steps import Steps
 from .errors import CacheError, CacheExpiredError, CacheKeyError
+
+_LOWEST = "\1"
+"""Of all keys: an empty text and whatever begins with NUL come before it."""
 
 
 class Reads:
@@ -42,7 +45,12 @@ class Reads:
 
     def storages(self, keys: Iterable[str]) -> dict[str, str]:
         """The user's keys by storage key, each once; raises `CacheKeyError`."""
-        return {self.storage(key): key for key in self.store.keys.several(keys)}
+        start = self.store.keys.prefix + self._namespace
+        # What is surely a key needs no closer look, and nearly every key is one.
+        return {
+            start + key if key.__class__ is str and key >= _LOWEST and key.isascii() else self.storage(key): key
+            for key in self.store.keys.several(keys)
+        }
 
     def _missed(self, key: str, default: Any = None, *, stored: Any = None) -> Any:
         self.store.recorder.misses.increment()
@@ -82,16 +90,42 @@ class Reads:
 
     @degrades(_missed_all)
     def _get_all(self, wanted: Mapping[str, str]) -> Steps[dict[str, Any]]:
-        seen = yield from self._lookup.see_many(tuple(wanted))
+        store, lookup = self.store, self._lookup
         values: dict[str, Any] = {}
+        if isinstance(store.codec, BytesCodec) and not store.ttl.sliding and not lookup.tags_at_once:
+            stored = yield lookup.driver.get_many, (tuple(wanted),)
+            values, others = self._plain(store.codec, wanted, stored)
+            if not others:
+                store.recorder.hits.add(len(values))
+                store.recorder.misses.add(len(wanted) - len(values))
+                return values
+            seen = yield from lookup.judge_many(others)
+        else:
+            seen = yield from lookup.see_many(tuple(wanted))
         for storage, key in wanted.items():
-            served, value = self._lookup.value(storage, seen[storage]) if storage in seen else (False, None)
+            served, value = lookup.value(storage, seen[storage]) if storage in seen else (False, None)
             if served:
                 values[key] = value
                 yield from self.slide(storage, seen[storage])
-        self.store.recorder.hits.add(len(values))
-        self.store.recorder.misses.add(len(wanted) - len(values))
+        store.recorder.hits.add(len(values))
+        store.recorder.misses.add(len(wanted) - len(values))
         return values
+
+    def _plain(
+        self, codec: BytesCodec, wanted: Mapping[str, str], stored: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """Values of the plain records among ``stored`` by the user's key, and all other records; see `_plain.py`."""
+        now = self.store.ttl.clock()
+        read, base = codec.plain_reader(lambda: now), codec.context
+        values: dict[str, Any] = {}
+        others: dict[str, bytes] = {}
+        for storage, data in stored.items():
+            plain, value = read(base + storage.encode(), data)
+            if plain:
+                values[wanted[storage]] = value
+            else:
+                others[storage] = value
+        return values, others
 
     def missing(self, key: str) -> CacheKeyError:
         """The error for a key that must be there and isn't."""
