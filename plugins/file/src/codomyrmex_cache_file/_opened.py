@@ -30,13 +30,15 @@ from ._gate import Gate
 from ._leases import Leases
 from ._marks import SIZE_OF_ONE, Marks
 from ._options import FileOptions
+from ._ready import PAGE, Ready
 from ._strike import strike
 from ._verify import verify
 
 T = TypeVar("T")
 
-PAGE = 4096
 _FIRST_PAGES = 64
+LEAST_RESERVE = 64
+_SHARE_OF_RESERVE = 32
 _READERS = 1024
 _LOCK_SIZE = 65664
 """Of LMDB's lock file for so many readers. It is made beforehand: LMDB maps it without asking the disk for room."""
@@ -67,6 +69,9 @@ class Opened:
         allocated: How many of them are known to be on the disk.
         careful: Whether LMDB writes with calls, not through the map.
         writable: Whether this process may write at all.
+        kept_free: How many of them are left alone by what stores something.
+        begin: ``env.begin``.
+        ready: Whether a write needs nothing but its transaction.
         anchor: See `Control.anchor`.
         users: One item for each call that is using it now.
         stuck_at: Number of the transaction that a reader sees who was waited for in vain.
@@ -78,6 +83,8 @@ class Opened:
     """
 
     env: Any = None
+    begin: Any
+    ready: Any = None
     entries: Any
     places: Any
     order: Any
@@ -125,7 +132,11 @@ class Opened:
             found = os.stat(self._data)
         except OSError:
             return False
-        return (found.st_dev, found.st_ino) == self._identity and not self.control.compacting
+        control = self.control
+        if (found.st_dev, found.st_ino) != self._identity or not control.ready(None, self.ready.replaced):
+            return False
+        self.ready.seen()
+        return True
 
     @property
     def complete(self) -> bool:
@@ -161,6 +172,11 @@ class Opened:
         finally:
             os.close(descriptor)
         self.allocated = pages
+        self._plan()
+
+    def _plan(self) -> None:
+        most = min(self.allocated - LEAST_RESERVE, self.pages - self.kept_free)
+        self.ready.last = -1 if self.careful or not self.writable else most
 
     def begin_writing(self) -> None:
         """Before anything is written: make sure that a power cut meanwhile is noticed; the caller holds the gate."""
@@ -188,6 +204,7 @@ class Opened:
         The caller holds the gate.
         """
         logging.getLogger("codomyrmex.cache").warning("%s is set aside, and begun anew: %s", self._data, reason)
+        self.control.will_be_replaced()
         os.replace(self._data, os.path.join(self._path, "damaged.mdb"))
         self._begin_anew()
 
@@ -214,6 +231,8 @@ class Opened:
         env, self.env = self.env, None
         if env is not None:
             env.close()
+        if self.ready is not None:
+            self.ready.close()
 
     def open_env(self) -> None:
         """Open the environment again after `close_env`."""
@@ -306,10 +325,15 @@ class Opened:
             os.close(_folder.open_file(self._lock, _LOCK_SIZE))
         # What is no part of the map is cut off the file: another process may be using it.
         self._open_lmdb(_map_size(self._options.max_bytes) if alone else max(_map_size(self._options.max_bytes), size))
+        self.begin = self.env.begin
         try:
             self.pages = self.env.info()["map_size"] // PAGE
+            self.kept_free = max(LEAST_RESERVE, self.pages // _SHARE_OF_RESERVE)
             found = os.stat(self._data)
             self._identity = found.st_dev, found.st_ino
+            state = ORDERED if self._options.durability == "disk" else DIRTY
+            self.ready = Ready(self.control, self._data, self.env.stat()["psize"], state)
+            self._plan()
             self._open_tables()
         except BaseException:
             self.close_env()

@@ -14,7 +14,7 @@ from ._errors import Damaged
 from ._keys import is_cut, text_of
 from ._opened import Opened
 from ._queues import Queues
-from ._rows import NO_QUEUE, Place, end_of, whole_key
+from ._rows import NO_QUEUE, PLACE_SIZE, Place, end_of, unpack_place, whole_key
 
 _PENDING = 1
 _PURGE_ON_WRITE = 64
@@ -98,6 +98,25 @@ class Tables:
             if (old is None or old.end != place.end) and place.ends:
                 transaction.put(place.expiry_key, key, db=opened.expiry)
         transaction.put(key, record, db=opened.entries)
+
+    def put_over(self, transaction: Any, opened: Opened, key: bytes, record: bytes) -> bool:
+        """`put`, if all that changes is the record of an entry; otherwise False, and nothing has changed."""
+        row = transaction.get(key, None, opened.places)
+        if row is None or len(row) < PLACE_SIZE or key[0] == 0 or is_pending(record):
+            return False
+        queue, _, _, end, size = unpack_place(row)
+        # A later end is left to the day when the old one comes, as in `_moved`; NaN is not equal to anything.
+        later = end != math.inf and kept_until_of(record) > end
+        if (
+            queue not in self._queues.with_entries
+            or size != len(record)
+            or not (later or kept_until_of(record) == end)
+            or opened.control.unused(transaction.id())
+        ):
+            return False
+        opened.marks.use(key)
+        transaction.put(key, record)
+        return True
 
     def remove(
         self, transaction: Any, opened: Opened, key: bytes, cause: Cause, gone: Gone, *, whole: str | None = None
