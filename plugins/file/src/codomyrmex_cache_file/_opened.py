@@ -67,6 +67,7 @@ class Opened:
         descriptor: Of the file that the gate locks.
         pages: How many pages the file may have.
         allocated: How many of them are known to be on the disk.
+        views: Whether it is known to hold records that are worth being read where they are.
         careful: Whether LMDB writes with calls, not through the map.
         writable: Whether this process may write at all.
         kept_free: How many of them are left alone by what stores something.
@@ -105,6 +106,7 @@ class Opened:
         self.users: list[None] = []
         self.stuck_at: int | None = None
         self.writable = True
+        self.views = False
         with ExitStack() as self._open_files:
             try:
                 _folder.prepare(path)

@@ -42,8 +42,8 @@ class Replaced(Exception):
 _IDLE = 2.0
 """Seconds without a write after which the store is brought to the disk."""
 _MOST_OPENINGS = 5
-_SMALL = 4096
-"""Bytes of a record that is copied before it is looked at."""
+_SMALL = 2**14
+"""Bytes of a record that is sooner copied than looked at where it is."""
 _AGAIN = (*DAMAGED, *OUTDATED, NoRoom, Roomy, Replaced)
 """What another opening may mend."""
 
@@ -118,18 +118,20 @@ class Store:
             try:
                 users.append(None)
                 if opened is self._opened:
-                    transaction = opened.begin(opened.entries, None, False, True)
+                    transaction = opened.begin(opened.entries, None, False, opened.views)
                     try:
                         found = transaction.get(key)
                         if found is None:
                             return None
                         opened.marks.use(key)
                         if len(found) > _SMALL:
+                            opened.views = True
                             return use(context, found)
-                        copy = bytes(found)
+                        if opened.views:
+                            found = bytes(found)
                     finally:
                         transaction.abort()
-                    return use(context, copy)
+                    return use(context, found)
             except _AGAIN:
                 pass
             except (lmdb.Error, OSError) as error:
