@@ -120,6 +120,23 @@ class FileBackend(Backend[bytes]):
         if chunk:
             self._put(chunk, size)
 
+    def remove(self, key: str) -> bytes | None:
+        """`remove_many` of one, at once if it can be."""
+        gone: Gone = []
+        work = self._remove_one
+        head = self._open_store().at_once(work, _PAGES_OF_ONE * PAGE, True, self._count, stored_key(key), key, gone)
+        if head is LATER:
+            return self.remove_many((key,)).get(key)
+        self._report(gone)
+        return head
+
+    def _remove_one(self, transaction: Any, opened: Opened, stored: bytes, key: str, gone: Gone) -> bytes | None:
+        opened.control.begin(transaction.id())
+        head = self._tables.remove(transaction, opened, stored, Cause.DELETED, gone, whole=key)
+        if stored in opened.leases:
+            opened.leases.replaced(stored)
+        return head
+
     def remove_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """All at the same moment."""
 

@@ -45,11 +45,16 @@ class Marks:
         """For the kind of these marks, `use`: the entry of a stored key has been used. Every hit calls it."""
         marks, mask, control = self._marks, self._mask, self._control
 
+        # What is there already is not written again: that would take the line from other processors' caches.
         def use(key: bytes) -> None:
-            marks[crc32(key) & mask] = 1
+            at = crc32(key) & mask
+            if not marks[at]:
+                marks[at] = 1
 
         def now(key: bytes) -> None:
-            marks[crc32(key) & mask] = control.last_number & _LOW
+            at, number = crc32(key) & mask, control.last_number & _LOW
+            if marks[at] != number:
+                marks[at] = number
 
         def often(key: bytes) -> None:
             at = crc32(key) & mask

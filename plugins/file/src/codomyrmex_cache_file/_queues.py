@@ -164,7 +164,7 @@ class Queues:
 
     @staticmethod
     def _delete(transaction: Any, opened: Opened, place: Place) -> None:
-        if not transaction.delete(place.order_key, db=opened.order):
+        if not transaction.delete(place.order_key, b"", opened.order):
             raise Damaged("an entry is not where its place says")
 
     def _enter(self, transaction: Any, opened: Opened, key: bytes, place: Place, move: Move) -> Place:

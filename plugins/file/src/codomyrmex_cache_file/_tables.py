@@ -71,7 +71,7 @@ class Tables:
 
     def put(self, transaction: Any, opened: Opened, key: bytes, whole: str, record: bytes, gone: Gone) -> None:
         """Store a record in place of what is there."""
-        row = transaction.get(key, db=opened.places)
+        row = transaction.get(key, None, opened.places)
         plain = not (key[0] == 0 or is_pending(record))
         end, size = _end(record), len(record)
         old = None if row is None else Place.unpack(row)
@@ -94,10 +94,10 @@ class Tables:
             self._limit(transaction, opened, gone)
             place = self._queues.admit(transaction, opened, key, place, ghost)
         if place != old:
-            transaction.put(key, place.pack(whole.encode() if is_cut(key) else b""), db=opened.places)
+            transaction.put(key, place.pack(whole.encode() if is_cut(key) else b""), True, True, False, opened.places)
             if (old is None or old.end != place.end) and place.ends:
-                transaction.put(place.expiry_key, key, db=opened.expiry)
-        transaction.put(key, record, db=opened.entries)
+                transaction.put(place.expiry_key, key, True, True, False, opened.expiry)
+        transaction.put(key, record, True, True, False, opened.entries)
 
     def put_over(self, transaction: Any, opened: Opened, key: bytes, record: bytes) -> bool:
         """`put`, if all that changes is the record of an entry; otherwise False, and nothing has changed."""
@@ -122,20 +122,20 @@ class Tables:
         self, transaction: Any, opened: Opened, key: bytes, cause: Cause, gone: Gone, *, whole: str | None = None
     ) -> bytes | None:
         """Remove what is there; its head."""
-        stored = transaction.get(key, db=opened.entries)
+        stored = transaction.get(key, None, opened.entries)
         if stored is None:
             return None
         head = bytes(head_of(stored))
-        row = transaction.get(key, db=opened.places)
+        row = transaction.get(key, None, opened.places)
         if row is not None:  # what somebody else has put there has no place
             place = Place.unpack(row)
             if place.queue != NO_QUEUE:
                 gone.append((whole or text_of(whole_key(row) or key), cause, None))
                 self._queues.leave(transaction, opened, place)
-            if place.ends and not transaction.delete(place.expiry_key, db=opened.expiry):
+            if place.ends and not transaction.delete(place.expiry_key, b"", opened.expiry):
                 raise Damaged("an entry has no end")
-            transaction.delete(key, db=opened.places)
-        transaction.delete(key, db=opened.entries)
+            transaction.delete(key, b"", opened.places)
+        transaction.delete(key, b"", opened.entries)
         return head
 
     def evict(self, transaction: Any, opened: Opened, count: int, gone: Gone) -> int:
