@@ -114,9 +114,13 @@ class Control:
         self._sync()
 
     def mark_clean(self, data: os.stat_result) -> None:
-        """After the data file has been synced."""
-        self.words[_FILE_SIZE], self.words[_FILE_TIME] = data.st_size, data.st_mtime_ns
+        """Durably, after the data file was."""
+        self.note(data)
         self.mark(CLEAN)
+
+    def note(self, data: os.stat_result) -> None:
+        """That the data file looks like this as long as nothing is written to it."""
+        self.words[_FILE_SIZE], self.words[_FILE_TIME] = data.st_size, data.st_mtime_ns
 
     @property
     def compacting(self) -> bool:

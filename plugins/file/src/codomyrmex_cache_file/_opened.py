@@ -320,7 +320,8 @@ class Opened:
         self.allocated = 0
 
     def _open(self, alone: bool) -> None:
-        size = os.stat(self._data).st_size if os.path.exists(self._data) else 0
+        before = os.stat(self._data) if os.path.exists(self._data) else None
+        size = 0 if before is None else before.st_size
         if not size:
             self.begin_writing()
         if self.writable:
@@ -333,6 +334,8 @@ class Opened:
             self.kept_free = max(LEAST_RESERVE, self.pages // _SHARE_OF_RESERVE)
             found = os.stat(self._data)
             self._identity = found.st_dev, found.st_ino
+            if before is not None and self.control.state == CLEAN and self.control.matches(before) and self.writable:
+                self.control.note(found)  # LMDB sets the size of a file that it opens, and so its time
             state = ORDERED if self._options.durability == "disk" else DIRTY
             self.ready = Ready(self.control, self._data, self.env.stat()["psize"], state)
             self._plan()
