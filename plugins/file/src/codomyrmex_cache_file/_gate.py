@@ -76,8 +76,14 @@ class Gate:
                 deadline = time.monotonic() + self._timeout
         else:
             deadline = time.monotonic() + self._timeout
-            if not self._lock.acquire(timeout=self._timeout):
-                raise self._late()
+            # Not in the lock's own queue: a thread that is given the lock there gets the interpreter's only later, and
+            # until then all others wait for both. One that comes back to look has the interpreter already.
+            pause = _FIRST_PAUSE
+            while not self._lock.acquire(False):
+                if time.monotonic() >= deadline:
+                    raise self._late()
+                time.sleep(pause)
+                pause = min(pause * 1.5, _LONGEST_PAUSE)
         return self._wait(descriptor, operation, deadline)
 
     def leave(self, descriptor: int) -> None:
