@@ -13,6 +13,7 @@ import pytest
 from file_support import cache_at, check_file, directory, run
 
 from codomyrmex.cache import CacheConfigError, CacheConnectionError, CacheError, CacheKeyError, CacheManager
+from codomyrmex_cache_file import _opened
 
 FILES = ["control", "data.mdb", "leases", "lock.mdb", "marks", "users"]
 
@@ -285,3 +286,24 @@ def test_one_directory_two_managers(tmp_path: Path) -> None:
         with pytest.raises(CacheConfigError, match="other options"), cache_at(tmp_path, max_entries=5):
             pass
         check_file(two._driver)
+
+
+def test_a_store_in_good_order_is_not_looked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is opened, and by whom, as long as nobody is killed."""
+    looked: list[bool] = []
+    verify = _opened.verify
+    monkeypatch.setattr(_opened, "verify", lambda path, pages: looked.append(pages) or verify(path, pages=pages))
+    for number in range(3):
+        with cache_at(tmp_path) as cache:
+            cache.set("a", number)
+        for _ in range(3):
+            with cache_at(tmp_path) as cache:
+                assert cache.get("a") == number
+                run(READ, tmp_path)
+    assert looked == [False] * 11
+
+
+READ = """
+with cache_at(sys.argv[1]) as cache:
+    assert cache.get("a") is not None
+"""

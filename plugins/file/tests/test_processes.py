@@ -15,6 +15,7 @@ from file_support import Child, cache_at, check_file, directory, in_fork, run
 
 from codomyrmex.cache import CacheConnectionError
 from codomyrmex.cache.errors import CacheInvalidationError
+from codomyrmex_cache_file import _boot
 
 DEADLINE = 0.4
 """The option ``timeout`` where a test waits for it, in seconds."""
@@ -351,11 +352,13 @@ def replace(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [remove_tree, rename, replace])
-def test_directory_goes_while_it_is_in_use(tmp_path: Path, change: Any) -> None:
-    """A write notices at once, and reads when the store is next looked after, that the directory is another."""
+def test_directory_goes_while_it_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
+    """That the directory is another a removal notices at once, a write and a read within a second."""
     with cache_at(tmp_path) as cache, cache_at(tmp_path) as _:
         cache.set("old", 1)
         change(directory(tmp_path))
+        later = _boot.since_boot() + 1.1
+        monkeypatch.setattr(_boot, "since_boot", lambda: later)
         cache.set("a", 1)
         assert (cache.get("old"), cache.get("a")) == (None, 1)
         assert run(READ, tmp_path)[0] == "1"
@@ -365,6 +368,9 @@ def test_directory_goes_while_it_is_in_use(tmp_path: Path, change: Any) -> None:
         change_again(directory(tmp_path))
         cache._driver.purge(100)  # what the timer does every second
         assert cache.get("a") is None
+        cache.set("a", 1)
+        remove_tree(directory(tmp_path))
+        assert cache.delete("a") is False
         cache.set("b", 1)
         assert cache.get("b") == 1
         check_file(cache._driver)

@@ -39,10 +39,9 @@ _COST_LIMIT = 3e38
 _PLAIN = struct.Struct("<II8xd8xd20xIII")
 """Of a record without annex: its first four bytes, annex length, fresh until, ttl, the checksums of header and payload,
 and who wrote the payload."""
-_TAIL = HEADER_SIZE + _CHECKSUM.size
 _UNSIGNED_HEADER = struct.Struct("<BBHI8sddd8sdf")
 _UNSIGNED = _UNSIGNED_HEADER.size
-_SMALL = 4096
+_SMALL = 2**14
 """Bytes that are copied faster than a view of them is made."""
 
 
@@ -161,7 +160,7 @@ class BytesCodec:
         """
         loads, undo, fingerprint = self._serializer.loads, self._undo, self._fingerprint
         unpack, shortest, checksum = _PLAIN.unpack_from, _PLAIN.size, self._crc32
-        takes_views = self.takes_views
+        takes_views, writer = self.takes_views, _CHECKSUM.pack(fingerprint)
 
         def read(context: bytes, stored: Any) -> tuple[bool, Any]:
             if len(stored) < shortest:
@@ -173,10 +172,12 @@ class BytesCodec:
             if not 0 < fresh - clock() <= ttl + CLOCK_TOLERANCE:
                 return False, bytes(stored)
             seed = checksum(context)
-            whole = memoryview(stored) if len(stored) > _SMALL else stored
-            if signed != checksum(whole[:_UNSIGNED], seed) or sealed != checksum(whole[_TAIL:], seed):
+            data: Any = memoryview(stored)[shortest:] if len(stored) > _SMALL else stored[shortest:]
+            # Who wrote it stands between the checksum and the data, and has been compared.
+            if signed != checksum(stored[:_UNSIGNED], seed) or sealed != checksum(data, checksum(writer, seed)):
                 return False, bytes(stored)
-            data: Any = whole[shortest:] if takes_views else stored[shortest:]
+            if not takes_views:
+                data = bytes(data)
             try:
                 for stage in undo:
                     data = stage.decode(data, context)

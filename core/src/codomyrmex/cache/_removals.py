@@ -39,7 +39,12 @@ class Removals:
     @never_silent
     def delete(self, key: str) -> Steps[bool]:
         """Whether it was there, fresh or stale."""
-        return (yield from self._remove((self._reads.storage(key),))) > 0
+        storage = self._reads.storage(key)
+        seen = yield from self._lookup.judge(storage, (yield self._lookup.driver.remove, (storage,)))
+        if seen.found not in _HELD:
+            return False
+        self.store.recorder.deletes.increment()
+        return True
 
     @never_silent
     def delete_many(self, keys: Iterable[str]) -> Steps[int]:

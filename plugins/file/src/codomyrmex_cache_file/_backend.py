@@ -27,12 +27,13 @@ from codomyrmex.cache.eviction import Cause, EvictionPolicy
 
 from . import _boot
 from ._inspect import inspect
-from ._keys import first_under, stored_key
+from ._keys import LONGEST, first_under, stored_key
 from ._leases import lease_of
-from ._opened import PAGE, Opened
+from ._opened import Opened
+from ._ready import PAGE
 from ._room import used_pages
 from ._rows import end_of
-from ._store import Store
+from ._store import LATER, Store
 from ._tables import Gone, Tables, strike_all, whole_of
 
 T = TypeVar("T")
@@ -75,7 +76,10 @@ class FileBackend(Backend[bytes]):
 
     def read(self, key: str, use: Callable[[bytes, Any], T], context: bytes) -> T | None:
         """One record, a large one as LMDB holds it."""
-        return self._open_store().look(stored_key(key), use, context)
+        stored = key.encode()
+        if self._closed or len(stored) > LONGEST:
+            return self._open_store().look(stored_key(key), use, context)
+        return self._store.look(stored, use, context)
 
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """All from one moment."""
@@ -92,6 +96,16 @@ class FileBackend(Backend[bytes]):
 
         return self._open_store().read(work)
 
+    def put(self, key: str, record: bytes) -> None:
+        """`put_many` of one, at once if it can be."""
+        gone: Gone = []
+        stored = stored_key(key)
+        done = self._open_store().at_once(self._put_one, len(record), False, self._count, stored, key, record, gone)
+        if done is LATER:
+            self._put({key: record}, len(record), at_once=False)
+        elif gone:
+            self._report(gone)
+
     def put_many(self, records: Mapping[str, bytes]) -> None:
         """All or none, unless they are so large that they need several transactions."""
         most = self._store.opened().pages * PAGE // 8 if len(records) > 1 else 0
@@ -105,6 +119,23 @@ class FileBackend(Backend[bytes]):
             size += len(record) + PAGE
         if chunk:
             self._put(chunk, size)
+
+    def remove(self, key: str) -> bytes | None:
+        """`remove_many` of one, at once if it can be."""
+        gone: Gone = []
+        work = self._remove_one
+        head = self._open_store().at_once(work, _PAGES_OF_ONE * PAGE, True, self._count, stored_key(key), key, gone)
+        if head is LATER:
+            return self.remove_many((key,)).get(key)
+        self._report(gone)
+        return head
+
+    def _remove_one(self, transaction: Any, opened: Opened, stored: bytes, key: str, gone: Gone) -> bytes | None:
+        opened.control.begin(transaction.id())
+        head = self._tables.remove(transaction, opened, stored, Cause.DELETED, gone, whole=key)
+        if stored in opened.leases:
+            opened.leases.replaced(stored)
+        return head
 
     def remove_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """All at the same moment."""
@@ -301,14 +332,30 @@ class FileBackend(Backend[bytes]):
         anchor = self._store.anchor
         return (self._store.opened().anchor if anchor is None else anchor) + _boot.since_boot()
 
-    def _put(self, records: Mapping[str, bytes], size: int) -> None:
+    def _put(self, records: Mapping[str, bytes], size: int, *, at_once: bool = True) -> None:
         def work(transaction: Any, opened: Opened, gone: Gone) -> None:
+            put, replaced = self._tables.put, opened.leases.replaced
             for key, record in records.items():
                 stored = stored_key(key)
-                self._tables.put(transaction, opened, stored, key, record, gone)
-                opened.leases.replaced(stored)
+                put(transaction, opened, stored, key, record, gone)
+                replaced(stored)
 
-        self._write(work, size)
+        self._change(work, size, True, None, at_once=at_once)
+
+    def _put_one(self, transaction: Any, opened: Opened, stored: bytes, key: str, record: bytes, gone: Gone) -> None:
+        """Nearly every write of a cache: over an entry, by one of the same size that lives no shorter.
+
+        Only the record changes then. `Tables.put` does the same for it, among other things.
+        """
+        if self._tables.put_over(transaction, opened, stored, record):
+            if self._emit is not None:
+                gone.append((key, Cause.REPLACED, None))
+        else:
+            opened.control.begin(transaction.id())
+            self._tables.begin()
+            self._tables.put(transaction, opened, stored, key, record, gone)
+        if stored in opened.leases:
+            opened.leases.replaced(stored)
 
     def _write(self, work: Callable[[Any, Opened, Gone], T], size: int) -> T:
         """Run ``work`` in a transaction; count and report what has gone when the gate is open again.
@@ -334,6 +381,8 @@ class FileBackend(Backend[bytes]):
         size: int,
         may_evict: bool,
         otherwise: Callable[[Any, Opened], T] | None,
+        *,
+        at_once: bool = True,
     ) -> T:
         store, tables = self._open_store(), self._tables
         gone: Gone = []
@@ -343,26 +392,36 @@ class FileBackend(Backend[bytes]):
         def once(transaction: Any, opened: Opened) -> T:
             gone.clear()
             tables.begin()
+            opened.control.begin(transaction.id())
             return work(transaction, opened, gone)
 
         def room(transaction: Any, opened: Opened, count: int) -> int:
             over.clear()
             tables.begin()
+            opened.control.begin(transaction.id())
             return tables.evict(transaction, opened, count, over)
 
         def committed() -> None:
-            self._recorder.evictions.add(tables.evictions)
-            self._recorder.expirations.add(tables.expirations)
-            tables.begin()
+            self._count()
             evicted.extend(over)
             over.clear()
 
-        try:
-            result = store.write(once, committed, size, room if may_evict else None, otherwise)
-        finally:
-            self._report(evicted)
+        result = store.at_once(once, size, True, self._count) if at_once else LATER
+        if result is LATER:
+            try:
+                result = store.write(once, committed, size, room if may_evict else None, otherwise)
+            finally:
+                self._report(evicted)
         self._report(gone)
         return result
+
+    def _count(self) -> None:
+        """After a transaction, before anybody else may write."""
+        tables = self._tables
+        if tables.evictions or tables.expirations:
+            self._recorder.evictions.add(tables.evictions)
+            self._recorder.expirations.add(tables.expirations)
+            tables.begin()
 
     def _report(self, gone: Gone) -> None:
         if gone and self._emit is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import subprocess
 import time
+from collections.abc import Callable
 
 
 @functools.cache
@@ -18,7 +19,6 @@ def boot_id() -> bytes:
         return done.stdout.strip()[:36]
 
 
-def since_boot() -> float:
-    """Seconds since the machine was booted, those in which it slept among them where the system counts them."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
+since_boot: Callable[[], float] = time.monotonic if _CLOCK is None else functools.partial(time.clock_gettime, _CLOCK)
+"""Seconds since the machine was booted, those in which it slept among them where the system counts them."""

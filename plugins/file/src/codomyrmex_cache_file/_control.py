@@ -11,6 +11,7 @@
         88     8  seconds since boot of the last write
         96     8  number of the transaction that last changed the counts
        104     8  1 while a smaller file takes the place of the data file: see `_compact`
+       112     8  how often the data file has been replaced: who has opened another one than the last opens it again
        256   512  entries and bytes of each queue
       2048   512  what they were before that transaction
 
@@ -37,7 +38,7 @@ ORDERED = 2
 _MAGIC = b"cmxfile\1"
 _BOOT = slice(16, 56)
 _STATE, _ANCHOR, _FILE_SIZE, _FILE_TIME, _NUMBER, _LAST_WRITE, _CHANGING, _COUNTS = 1, 7, 8, 9, 10, 11, 12, 32
-_COMPACTING = 13
+_COMPACTING, _REPLACED = 13, 14
 _LENGTH = QUEUES * 16
 _SAVED = 2048
 
@@ -88,7 +89,9 @@ class Control:
     def start(self, *, anew: bool) -> None:
         """Take note of the first opening in this boot; ``anew``, of a new store."""
         if anew:
+            replaced = self.replaced
             self._bytes[:SIZE] = bytes(SIZE)
+            self.words[_REPLACED] = replaced + 1
         self._bytes[:8] = _MAGIC
         if anew or self.boot != _boot.boot_id():
             self.floats[_ANCHOR] = self._new_anchor()
@@ -111,9 +114,13 @@ class Control:
         self._sync()
 
     def mark_clean(self, data: os.stat_result) -> None:
-        """After the data file has been synced."""
-        self.words[_FILE_SIZE], self.words[_FILE_TIME] = data.st_size, data.st_mtime_ns
+        """Durably, after the data file was."""
+        self.note(data)
         self.mark(CLEAN)
+
+    def note(self, data: os.stat_result) -> None:
+        """That the data file looks like this as long as nothing is written to it."""
+        self.words[_FILE_SIZE], self.words[_FILE_TIME] = data.st_size, data.st_mtime_ns
 
     @property
     def compacting(self) -> bool:
@@ -124,12 +131,31 @@ class Control:
         """Durably, before the data file is touched; or that it has been replaced."""
         if not on:  # the new file counts its transactions from one again
             self.words[_CHANGING] = 0
+            self.will_be_replaced()
         self.words[_COMPACTING] = on
         self._sync()
 
-    def wrote(self) -> None:
-        """Note the time of a write."""
-        self.floats[_LAST_WRITE] = _boot.since_boot()
+    @property
+    def replaced(self) -> int:
+        """How often the data file has been replaced."""
+        return self.words[_REPLACED]
+
+    def will_be_replaced(self) -> None:
+        """Before the data file is: from now on nobody writes to the old one, even if this process goes no further."""
+        self.words[_REPLACED] += 1
+
+    def ready(self, state: int | None, replaced: int) -> bool:
+        """Whether the data file is the one that was there after so many, and is marked so (None: in any way)."""
+        words = self.words
+        return words[_REPLACED] == replaced and not words[_COMPACTING] and (state is None or words[_STATE] == state)
+
+    def wrote(self, now: float) -> None:
+        """Note the time of a write, in seconds since boot."""
+        self.floats[_LAST_WRITE] = now
+
+    def unused(self, transaction: int) -> bool:
+        """Whether the counts are those of a transaction with this number that was not committed."""
+        return self.words[_CHANGING] == transaction
 
     def number(self) -> int:
         """A number that no entry has had."""

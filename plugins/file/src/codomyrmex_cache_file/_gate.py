@@ -15,6 +15,9 @@ from codomyrmex.cache.errors import CacheConnectionError
 
 T = TypeVar("T")
 
+_EXCLUSIVE, _SHARED = fcntl.LOCK_NB | fcntl.LOCK_EX, fcntl.LOCK_NB | fcntl.LOCK_SH
+_SPINS = 20
+"""Attempts without a pause. A write takes a few microseconds, the shortest sleep of the system about a hundred."""
 _FIRST_PAUSE = 0.00005
 _LONGEST_PAUSE = 0.002
 
@@ -51,35 +54,59 @@ class Gate:
         if self.mine():
             # A finalizer that uses the cache may run in the middle of any call.
             raise CacheConnectionError(f"{self._path}: this thread is in the middle of a write already")
-        deadline = time.monotonic() + self._timeout
         try:
             try:
-                if not self._lock.acquire(timeout=self._timeout):
-                    raise self._late()
-                self._wait(descriptor, fcntl.LOCK_NB | (fcntl.LOCK_SH if shared else fcntl.LOCK_EX), deadline)
+                self.enter(descriptor, _SHARED if shared else _EXCLUSIVE)
                 return work()
             finally:
-                self._leave(descriptor)
+                self.leave(descriptor)
         finally:  # the handler may have raised on the way into the other one
-            self._leave(descriptor)
+            self.leave(descriptor)
 
-    def _leave(self, descriptor: int) -> None:
-        if self.mine():
+    def enter(self, descriptor: int, operation: int = _EXCLUSIVE) -> None:
+        """Take the lock, which this thread must not have; whoever calls this calls `leave` whatever happens.
+
+        Raises:
+            CacheConnectionError: It was not free in time.
+        """
+        if self._lock.acquire(False):
+            try:
+                return fcntl.flock(descriptor, operation)
+            except BlockingIOError:
+                deadline = time.monotonic() + self._timeout
+        else:
+            deadline = time.monotonic() + self._timeout
+            # Not in the lock's own queue: a thread that is given the lock there gets the interpreter's only later, and
+            # until then all others wait for both. One that comes back to look has the interpreter already.
+            pause = _FIRST_PAUSE
+            while not self._lock.acquire(False):
+                if time.monotonic() >= deadline:
+                    raise self._late()
+                time.sleep(pause)
+                pause = min(pause * 1.5, _LONGEST_PAUSE)
+        return self._wait(descriptor, operation, deadline)
+
+    def leave(self, descriptor: int) -> None:
+        """Let go of the lock if this thread has it."""
+        if self._lock._is_owned():
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
             finally:
                 self._lock.release()
 
     def _wait(self, descriptor: int, operation: int, deadline: float) -> None:
-        pause = _FIRST_PAUSE
+        pause, spins = _FIRST_PAUSE, _SPINS
         while True:
             try:
                 return fcntl.flock(descriptor, operation)
             except BlockingIOError:
+                if spins:
+                    spins -= 1
+                    continue
                 if time.monotonic() >= deadline:
                     raise self._late() from None
                 time.sleep(pause)
-                pause = min(pause * 1.5, _LONGEST_PAUSE)
+                pause, spins = min(pause * 1.5, _LONGEST_PAUSE), _SPINS
 
     def _late(self) -> CacheConnectionError:
         return CacheConnectionError(

@@ -43,6 +43,9 @@ class Leases:
         self._lock = threading.Lock()
         self._descriptor = _folder.open_file(os.path.join(path, "leases"), 0) if writable else -1
 
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._mine
+
     def plant(self, key: bytes, lease: bytes) -> None:
         """This process is about to plant ``lease`` in the record of ``key``."""
         with self._lock:

@@ -7,6 +7,7 @@ the other's sake. A read writes four bytes and takes no lock; a mark that a race
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable
 from typing import Literal
 from zlib import crc32
 
@@ -25,6 +26,9 @@ class Marks:
         count: How many there are, a power of two.
         kind: What a mark says; see `EvictionPolicy.marks`.
         control: Knows the rank of "now".
+
+    Attributes:
+        use: Called with a stored key whose entry has been used.
     """
 
     def __init__(
@@ -35,16 +39,29 @@ class Marks:
         self._mask = count - 1
         self._kind = kind
         self._control = control
+        self.use = self._using()
 
-    def use(self, key: bytes) -> None:
-        """The entry of the stored ``key`` has been used."""
-        at = crc32(key) & self._mask
-        if self._kind == "use":
-            self._marks[at] = 1
-        elif self._kind == "recency":
-            self._marks[at] = self._control.last_number & _LOW
-        elif self._marks[at] < _MOST_USES:
-            self._marks[at] += 1
+    def _using(self) -> Callable[[bytes], None]:
+        """For the kind of these marks, `use`: the entry of a stored key has been used. Every hit calls it."""
+        marks, mask, control = self._marks, self._mask, self._control
+
+        # What is there already is not written again: that would take the line from other processors' caches.
+        def use(key: bytes) -> None:
+            at = crc32(key) & mask
+            if not marks[at]:
+                marks[at] = 1
+
+        def now(key: bytes) -> None:
+            at, number = crc32(key) & mask, control.last_number & _LOW
+            if marks[at] != number:
+                marks[at] = number
+
+        def often(key: bytes) -> None:
+            at = crc32(key) & mask
+            if marks[at] < _MOST_USES:
+                marks[at] += 1
+
+        return use if self._kind == "use" else now if self._kind == "recency" else often
 
     def of(self, key: bytes) -> int:
         """The mark of the stored ``key``, as a policy sees it."""

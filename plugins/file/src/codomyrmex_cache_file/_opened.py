@@ -30,13 +30,15 @@ from ._gate import Gate
 from ._leases import Leases
 from ._marks import SIZE_OF_ONE, Marks
 from ._options import FileOptions
+from ._ready import PAGE, Ready
 from ._strike import strike
 from ._verify import verify
 
 T = TypeVar("T")
 
-PAGE = 4096
 _FIRST_PAGES = 64
+LEAST_RESERVE = 64
+_SHARE_OF_RESERVE = 32
 _READERS = 1024
 _LOCK_SIZE = 65664
 """Of LMDB's lock file for so many readers. It is made beforehand: LMDB maps it without asking the disk for room."""
@@ -65,8 +67,12 @@ class Opened:
         descriptor: Of the file that the gate locks.
         pages: How many pages the file may have.
         allocated: How many of them are known to be on the disk.
+        views: Whether it is known to hold records that are worth being read where they are.
         careful: Whether LMDB writes with calls, not through the map.
         writable: Whether this process may write at all.
+        kept_free: How many of them are left alone by what stores something.
+        begin: ``env.begin``.
+        ready: Whether a write needs nothing but its transaction.
         anchor: See `Control.anchor`.
         users: One item for each call that is using it now.
         stuck_at: Number of the transaction that a reader sees who was waited for in vain.
@@ -78,6 +84,8 @@ class Opened:
     """
 
     env: Any = None
+    begin: Any
+    ready: Any = None
     entries: Any
     places: Any
     order: Any
@@ -98,6 +106,7 @@ class Opened:
         self.users: list[None] = []
         self.stuck_at: int | None = None
         self.writable = True
+        self.views = False
         with ExitStack() as self._open_files:
             try:
                 _folder.prepare(path)
@@ -125,7 +134,11 @@ class Opened:
             found = os.stat(self._data)
         except OSError:
             return False
-        return (found.st_dev, found.st_ino) == self._identity and not self.control.compacting
+        control = self.control
+        if (found.st_dev, found.st_ino) != self._identity or not control.ready(None, self.ready.replaced):
+            return False
+        self.ready.seen()
+        return True
 
     @property
     def complete(self) -> bool:
@@ -161,6 +174,11 @@ class Opened:
         finally:
             os.close(descriptor)
         self.allocated = pages
+        self._plan()
+
+    def _plan(self) -> None:
+        most = min(self.allocated - LEAST_RESERVE, self.pages - self.kept_free)
+        self.ready.last = -1 if self.careful or not self.writable else most
 
     def begin_writing(self) -> None:
         """Before anything is written: make sure that a power cut meanwhile is noticed; the caller holds the gate."""
@@ -188,6 +206,7 @@ class Opened:
         The caller holds the gate.
         """
         logging.getLogger("codomyrmex.cache").warning("%s is set aside, and begun anew: %s", self._data, reason)
+        self.control.will_be_replaced()
         os.replace(self._data, os.path.join(self._path, "damaged.mdb"))
         self._begin_anew()
 
@@ -214,6 +233,8 @@ class Opened:
         env, self.env = self.env, None
         if env is not None:
             env.close()
+        if self.ready is not None:
+            self.ready.close()
 
     def open_env(self) -> None:
         """Open the environment again after `close_env`."""
@@ -299,17 +320,25 @@ class Opened:
         self.allocated = 0
 
     def _open(self, alone: bool) -> None:
-        size = os.stat(self._data).st_size if os.path.exists(self._data) else 0
+        before = os.stat(self._data) if os.path.exists(self._data) else None
+        size = 0 if before is None else before.st_size
         if not size:
             self.begin_writing()
         if self.writable:
             os.close(_folder.open_file(self._lock, _LOCK_SIZE))
         # What is no part of the map is cut off the file: another process may be using it.
         self._open_lmdb(_map_size(self._options.max_bytes) if alone else max(_map_size(self._options.max_bytes), size))
+        self.begin = self.env.begin
         try:
             self.pages = self.env.info()["map_size"] // PAGE
+            self.kept_free = max(LEAST_RESERVE, self.pages // _SHARE_OF_RESERVE)
             found = os.stat(self._data)
             self._identity = found.st_dev, found.st_ino
+            if before is not None and self.control.state == CLEAN and self.control.matches(before) and self.writable:
+                self.control.note(found)  # LMDB sets the size of a file that it opens, and so its time
+            state = ORDERED if self._options.durability == "disk" else DIRTY
+            self.ready = Ready(self.control, self._data, self.env.stat()["psize"], state)
+            self._plan()
             self._open_tables()
         except BaseException:
             self.close_env()

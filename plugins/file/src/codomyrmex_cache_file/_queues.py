@@ -32,6 +32,8 @@ class Queues:
         self._policy = policy
         self._specs = policy.queues
         self._index = {spec.name: index for index, spec in enumerate(policy.queues)}
+        self.with_entries = {index for index, spec in enumerate(policy.queues) if spec.ghosts is None}
+        """Those in which entries stand, not ghosts."""
         self._asks_admit = type(policy).admit is not EvictionPolicy.admit
         self._asks_where = type(policy).choose is not EvictionPolicy.choose
         self._hands: dict[int, bytes] = {}
@@ -162,7 +164,7 @@ class Queues:
 
     @staticmethod
     def _delete(transaction: Any, opened: Opened, place: Place) -> None:
-        if not transaction.delete(place.order_key, db=opened.order):
+        if not transaction.delete(place.order_key, b"", opened.order):
             raise Damaged("an entry is not where its place says")
 
     def _enter(self, transaction: Any, opened: Opened, key: bytes, place: Place, move: Move) -> Place:

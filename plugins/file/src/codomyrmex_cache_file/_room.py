@@ -14,16 +14,13 @@ from typing import Any, TypeVar
 import lmdb
 
 from ._errors import NoRoom, full, is_full
-from ._opened import PAGE, Opened
+from ._opened import LEAST_RESERVE, Opened
+from ._ready import PAGE, PATH_PAGES
 
 T = TypeVar("T")
 Work = Callable[[Any, Opened], T]
 Evict = Callable[[Any, Opened, int], int]
 
-_PATH_PAGES = 24
-"""Pages that a transaction may need beside those for its values: the ways to the places where it writes."""
-_LEAST_RESERVE = 64
-_SHARE_OF_RESERVE = 32
 _MOST_OF_ONE = 4
 """A value may take this part of the store: a larger one would find no pages in a row, whatever is evicted for it."""
 _BATCH = 16
@@ -53,7 +50,7 @@ class Room:
         self._path = path
         self._committed = committed
         self._patience = _PATIENCE
-        self._reserve = max(_LEAST_RESERVE, opened.pages // _SHARE_OF_RESERVE)
+        self._reserve = opened.kept_free
 
     def make(self, size: int, evict: Evict | None) -> None:
         """Before a transaction: make room for values of ``size`` bytes.
@@ -64,10 +61,10 @@ class Room:
             Roomy: There is some on the disk, and LMDB need not write with calls.
         """
         opened = self._opened
-        needed = size // PAGE + _PATH_PAGES
+        needed = size // PAGE + PATH_PAGES
         last = opened.env.info()["last_pgno"]
         if evict is None:
-            needed = min(needed, last + _PATH_PAGES)  # it can't change more pages than there are
+            needed = min(needed, last + PATH_PAGES)  # it can't change more pages than there are
         elif size > opened.pages * PAGE // _MOST_OF_ONE:
             raise full(self._path, f"a value of {size} bytes is more than a quarter of the store")
         if last + 1 + needed + self._reserve > opened.pages:
@@ -76,7 +73,7 @@ class Room:
             if evict is not None:
                 self._within(opened.pages, needed, self._reserve, evict)
             return
-        wanted = last + 1 + needed + _LEAST_RESERVE
+        wanted = last + 1 + needed + LEAST_RESERVE
         if wanted <= opened.allocated and not opened.careful:
             return
         if opened.allocate(min(opened.pages, wanted + wanted // 8)) or opened.allocate(wanted):
@@ -85,10 +82,10 @@ class Room:
             return
         if not opened.careful:
             raise NoRoom
-        while opened.allocate(opened.allocated + _PATH_PAGES):
+        while opened.allocate(opened.allocated + PATH_PAGES):
             pass
         if evict is not None:
-            self._within(opened.allocated, needed, _LEAST_RESERVE, evict)
+            self._within(opened.allocated, needed, LEAST_RESERVE, evict)
 
     def attempt(self, work: Work[T], size: int, evict: Evict | None) -> T:
         """``work`` in a transaction; in several, if LMDB can't use yet what is free.
@@ -153,7 +150,12 @@ class Room:
 
     def _round(self) -> None:
         """Let a transaction pass: what has just become free can be used by the one after next."""
-        self._patiently(lambda transaction, _: transaction.put(b"round", b"%d" % time.monotonic_ns()))
+        self._patiently(self._pass)
+
+    @staticmethod
+    def _pass(transaction: Any, opened: Opened) -> None:
+        opened.control.begin(transaction.id())
+        transaction.put(b"round", b"%d" % time.monotonic_ns(), db=opened.policy)
 
     def _patiently(self, work: Work[T]) -> T:
         """``work`` in a transaction, again if it found no room and the readers who kept it have gone on."""
@@ -169,8 +171,7 @@ class Room:
 
     def _transact(self, work: Work[T]) -> T:
         opened = self._opened
-        with opened.env.begin(opened.policy, write=True, buffers=True) as transaction:
-            opened.control.begin(transaction.id())
+        with opened.begin(opened.entries, None, True, True) as transaction:
             result = work(transaction, opened)
         self._committed()
         return result

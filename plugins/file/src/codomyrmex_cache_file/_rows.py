@@ -19,6 +19,8 @@ from ._errors import Damaged
 NO_QUEUE: Final = 255
 """For records that no policy sees: pending ones, and the cache's own."""
 _PLACE = struct.Struct("<BQQdQ")
+PLACE_SIZE = _PLACE.size
+unpack_place = _PLACE.unpack_from
 _ORDER = struct.Struct(">BQQ")
 _EXPIRY = struct.Struct(">QQ")
 _DOUBLE = struct.Struct(">d")

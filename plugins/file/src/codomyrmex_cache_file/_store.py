@@ -18,7 +18,7 @@ import lmdb
 from codomyrmex.cache.errors import CacheConfigError, CacheConnectionError, CacheError, CacheFullError
 from codomyrmex.cache.eviction import EvictionPolicy
 
-from . import _forks
+from . import _boot, _forks
 from ._compact import compact
 from ._control import CLEAN
 from ._errors import DAMAGED, OUTDATED, Damaged, NoRoom, is_full, translated
@@ -31,6 +31,10 @@ from ._room import Evict, Room, Roomy, Work
 T = TypeVar("T")
 
 
+LATER: Any = object()
+"""What `Store.at_once` returns if the write is for `Store.write`."""
+
+
 class Replaced(Exception):
     """The directory holds another store now, or none."""
 
@@ -38,8 +42,8 @@ class Replaced(Exception):
 _IDLE = 2.0
 """Seconds without a write after which the store is brought to the disk."""
 _MOST_OPENINGS = 5
-_SMALL = 4096
-"""Bytes of a record that is copied before it is looked at."""
+_SMALL = 2**14
+"""Bytes of a record that is sooner copied than looked at where it is."""
 _AGAIN = (*DAMAGED, *OUTDATED, NoRoom, Roomy, Replaced)
 """What another opening may mend."""
 
@@ -114,15 +118,20 @@ class Store:
             try:
                 users.append(None)
                 if opened is self._opened:
-                    with opened.env.begin(opened.entries, buffers=True) as transaction:
+                    transaction = opened.begin(opened.entries, None, False, opened.views)
+                    try:
                         found = transaction.get(key)
                         if found is None:
                             return None
                         opened.marks.use(key)
                         if len(found) > _SMALL:
+                            opened.views = True
                             return use(context, found)
-                        copy = bytes(found)
-                    return use(context, copy)
+                        if opened.views:
+                            found = bytes(found)
+                    finally:
+                        transaction.abort()
+                    return use(context, found)
             except _AGAIN:
                 pass
             except (lmdb.Error, OSError) as error:
@@ -178,6 +187,51 @@ class Store:
             return self._write(opened, work, committed, size, evict, otherwise)
 
         return self.using(lambda opened: self._gate.held(opened.descriptor, lambda: write(opened)))
+
+    def at_once(self, work: Callable[..., T], size: int, look: bool, committed: Callable[[], None], *args: Any) -> T:
+        """``work(transaction, opened, *args)`` as `write` does it, if it needs nothing else: see `Ready`.
+
+        `LATER` if it does, and nothing has changed.
+
+        Args:
+            work: Writes.
+            size: Bytes that it writes.
+            look: See whether somebody has removed the data file, and not only once in a second. Who uses this driver to
+                replace it is noticed in any case.
+            committed: As in `write`.
+            args: For ``work``.
+
+        Raises:
+            CacheConnectionError: The gate did not open in time.
+            CacheFullError: The eviction policy lets nothing go.
+        """
+        opened, gate = self._opened, self._gate
+        if opened is None or gate.mine():
+            return LATER  # type: ignore[no-any-return]
+        users = opened.users
+        try:
+            users.append(None)
+            if opened is not self._opened:
+                return LATER  # type: ignore[no-any-return]
+            descriptor = opened.descriptor
+            try:
+                gate.enter(descriptor)
+                if (look and not opened.current) or not opened.ready.write(size):
+                    return LATER  # type: ignore[no-any-return]
+                with opened.begin(opened.entries, None, True, True) as transaction:
+                    result = work(transaction, opened, *args)
+                committed()
+                return result
+            finally:
+                gate.leave(descriptor)
+        except (lmdb.Error, OSError, Damaged) as error:
+            if not (isinstance(error, _AGAIN) or is_full(error)):
+                raise translated(self.path, error) from error
+            return LATER  # type: ignore[no-any-return] # the long way meets it again, and knows what to do
+        finally:
+            if gate.mine():  # a signal handler may have raised on the way into the other one
+                gate.leave(opened.descriptor)
+            users.pop()
 
     def using(self, work: Callable[[Opened], T]) -> T:
         """``work`` on the store, which is open and stays so; opened again in another way or anew where that may help.
@@ -295,7 +349,7 @@ class Store:
                 raise
             with opened.env.begin(buffers=True) as transaction:
                 result = otherwise(transaction, opened)
-        opened.control.wrote()
+        opened.control.wrote(_boot.since_boot())
         return result
 
     def _open(self) -> Opened:

@@ -14,7 +14,7 @@ from ._errors import Damaged
 from ._keys import is_cut, text_of
 from ._opened import Opened
 from ._queues import Queues
-from ._rows import NO_QUEUE, Place, end_of, whole_key
+from ._rows import NO_QUEUE, PLACE_SIZE, Place, end_of, unpack_place, whole_key
 
 _PENDING = 1
 _PURGE_ON_WRITE = 64
@@ -71,7 +71,7 @@ class Tables:
 
     def put(self, transaction: Any, opened: Opened, key: bytes, whole: str, record: bytes, gone: Gone) -> None:
         """Store a record in place of what is there."""
-        row = transaction.get(key, db=opened.places)
+        row = transaction.get(key, None, opened.places)
         plain = not (key[0] == 0 or is_pending(record))
         end, size = _end(record), len(record)
         old = None if row is None else Place.unpack(row)
@@ -94,29 +94,48 @@ class Tables:
             self._limit(transaction, opened, gone)
             place = self._queues.admit(transaction, opened, key, place, ghost)
         if place != old:
-            transaction.put(key, place.pack(whole.encode() if is_cut(key) else b""), db=opened.places)
+            transaction.put(key, place.pack(whole.encode() if is_cut(key) else b""), True, True, False, opened.places)
             if (old is None or old.end != place.end) and place.ends:
-                transaction.put(place.expiry_key, key, db=opened.expiry)
-        transaction.put(key, record, db=opened.entries)
+                transaction.put(place.expiry_key, key, True, True, False, opened.expiry)
+        transaction.put(key, record, True, True, False, opened.entries)
+
+    def put_over(self, transaction: Any, opened: Opened, key: bytes, record: bytes) -> bool:
+        """`put`, if all that changes is the record of an entry; otherwise False, and nothing has changed."""
+        row = transaction.get(key, None, opened.places)
+        if row is None or len(row) < PLACE_SIZE or key[0] == 0 or is_pending(record):
+            return False
+        queue, _, _, end, size = unpack_place(row)
+        # A later end is left to the day when the old one comes, as in `_moved`; NaN is not equal to anything.
+        later = end != math.inf and kept_until_of(record) > end
+        if (
+            queue not in self._queues.with_entries
+            or size != len(record)
+            or not (later or kept_until_of(record) == end)
+            or opened.control.unused(transaction.id())
+        ):
+            return False
+        opened.marks.use(key)
+        transaction.put(key, record)
+        return True
 
     def remove(
         self, transaction: Any, opened: Opened, key: bytes, cause: Cause, gone: Gone, *, whole: str | None = None
     ) -> bytes | None:
         """Remove what is there; its head."""
-        stored = transaction.get(key, db=opened.entries)
+        stored = transaction.get(key, None, opened.entries)
         if stored is None:
             return None
         head = bytes(head_of(stored))
-        row = transaction.get(key, db=opened.places)
+        row = transaction.get(key, None, opened.places)
         if row is not None:  # what somebody else has put there has no place
             place = Place.unpack(row)
             if place.queue != NO_QUEUE:
                 gone.append((whole or text_of(whole_key(row) or key), cause, None))
                 self._queues.leave(transaction, opened, place)
-            if place.ends and not transaction.delete(place.expiry_key, db=opened.expiry):
+            if place.ends and not transaction.delete(place.expiry_key, b"", opened.expiry):
                 raise Damaged("an entry has no end")
-            transaction.delete(key, db=opened.places)
-        transaction.delete(key, db=opened.entries)
+            transaction.delete(key, b"", opened.places)
+        transaction.delete(key, b"", opened.entries)
         return head
 
     def evict(self, transaction: Any, opened: Opened, count: int, gone: Gone) -> int:
