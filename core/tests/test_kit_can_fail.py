@@ -23,7 +23,7 @@ from sound_drivers import FileDriver
 
 from codomyrmex.cache import CacheManager
 from codomyrmex.cache.backend import AsyncBackend, Backend
-from codomyrmex.cache.testing import BackendContract, _laws_time
+from codomyrmex.cache.testing import BackendContract, _laws_loads, _laws_time
 
 HERE = Path(__file__).parent
 
@@ -156,7 +156,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.driver.__name__)
 def test_a_mistake_is_found(broken: Broken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of the laws that have to catch a mistake fails because of what it asserts, in every view."""
-    monkeypatch.setattr(_laws_time, "PATIENCE", 1.5)  # a law that fails waits to the end
+    for module in (_laws_time, _laws_loads):
+        monkeypatch.setattr(module, "PATIENCE", 1.5)  # a law that fails waits to the end
     errors = run(broken.driver, broken.laws, tmp_path, machine_runs=1000)
     expected = {(law, view) for law in broken.laws for view in views_of(law, broken)}
     raised = {key: [error for error in errors[key] if error is not None] for key in expected}

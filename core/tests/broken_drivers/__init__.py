@@ -5,7 +5,7 @@ Each says by which laws it is caught. What it is derived from is sound.
 
 from __future__ import annotations
 
-from . import concurrency, direct, keys, lifetimes, objects, scanning, sharing, storing, swapping, tagging
+from . import concurrency, direct, keys, lifetimes, loading, objects, scanning, sharing, storing, swapping, tagging
 from ._caught import BROKEN, Broken
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "direct",
     "keys",
     "lifetimes",
+    "loading",
     "objects",
     "scanning",
     "sharing",

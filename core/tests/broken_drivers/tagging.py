@@ -21,6 +21,7 @@ from ._caught import caught_by
     "test_tags_cross_namespaces",
     "test_invalidation_among_threads",
     "test_tokens_captured_before_the_load",
+    "test_a_tag_chosen_late",
 )
 class LosesMarkers(DictDriver):
     """Takes records that begin with NUL for a mistake of the caller."""
@@ -46,7 +47,7 @@ class RemembersMarkers(DictDriver):
         return swapped
 
 
-@caught_by("test_tokens_captured_before_the_load")
+@caught_by("test_tokens_captured_before_the_load", "test_a_change_during_a_load_wins")
 class RefreshesTokens(ObjectDriver):
     """Stores an entry with the tokens that its tags have now."""
 

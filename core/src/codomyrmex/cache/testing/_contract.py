@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 from ._laws_atomic import AtomicLaws
 from ._laws_basic import BasicLaws
 from ._laws_driver import DriverLaws
+from ._laws_loads import LoadLaws
 from ._laws_tags import LeaseLaws, TagLaws
 from ._laws_time import LifetimeLaws, SlidingLaws
 from ._machine import run_machine
 
 
-class BackendContract(BasicLaws, LifetimeLaws, SlidingLaws, TagLaws, LeaseLaws, DriverLaws, AtomicLaws):
+class BackendContract(BasicLaws, LifetimeLaws, SlidingLaws, TagLaws, LeaseLaws, LoadLaws, DriverLaws, AtomicLaws):
     """Subclass it, override the fixture ``cache_settings``, and pytest collects every law.
 
         class TestSqlite(BackendContract):
