@@ -150,6 +150,12 @@ def check_file(driver: Any) -> None:
     """All tables of a store agree, and the counts beside them."""
     store = driver._store
     opened = store.opened()
+    # Nobody writes meanwhile: the counts would be those of a later moment than the tables.
+    store._gate.held(opened.descriptor, lambda: _check_opened(driver, opened))
+
+
+def _check_opened(driver: Any, opened: Any) -> None:
+    store = driver._store
     with opened.env.begin() as transaction:
         entries, places, order, expiry = (
             dict(transaction.cursor(table)) for table in (opened.entries, opened.places, opened.order, opened.expiry)

@@ -7,10 +7,12 @@ import atexit
 import inspect
 import threading
 from collections.abc import Awaitable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
 _threads = threading.local()
+_runners: set[asyncio.Runner] = set()
 
 
 class Awaited:
@@ -66,7 +68,7 @@ def wait_for(awaitable: Awaitable[Any]) -> Any:
     runner: asyncio.Runner | None = getattr(_threads, "runner", None)
     if runner is None:
         runner = _threads.runner = asyncio.Runner()
-        atexit.register(runner.close)
+        _runners.add(runner)
 
     async def wait() -> Any:
         return await awaitable
@@ -79,5 +81,14 @@ def close_loop() -> None:
     runner: asyncio.Runner | None = getattr(_threads, "runner", None)
     if runner is not None:
         del _threads.runner
-        atexit.unregister(runner.close)
+        _runners.discard(runner)
         runner.close()
+
+
+@atexit.register
+def _close_loops() -> None:
+    for runner in _runners:
+        # A loop joins its executor from a new thread, which some versions of Python refuse this late. By then the
+        # executor's own threads have ended, and the loop is closed all the same.
+        with suppress(RuntimeError):
+            runner.close()
