@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from dict_driver import JSON, FailingDriver, managed
+from loading import until
 
 from codomyrmex.cache import Cache, CacheConfigError, CacheError, CacheKeyError, CacheManager, get_cache
 from codomyrmex.cache._memo_keys import _instances
@@ -555,12 +556,11 @@ def test_one_load(manager: CacheManager) -> None:
     for thread in threads:
         thread.start()
     assert begun.wait(20)
-    while cache.stats.waits_joined < 19:
-        pass
+    until(lambda: sum(one._callers for one in cache._store.flights._newest.values()) == 20)
     go.set()
     for thread in threads:
         thread.join()
-    assert ([1] * 20, [1]) == (results, calls)
+    assert ([1] * 20, [1], 19) == (results, calls, cache.stats.waits_joined)
 
 
 def test_invalidation_wins(cache: Cache[Any]) -> None:
