@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
-from ._fences import Captured, Plan, plan
+from ._fences import UNSETTLED, Captured, Plan, plan
 from ._flights import Flight
 from ._load import AGAIN, Failed, Job, Loaded, Outcome
 from ._load_context import LoadContext, LoadOptions, positionals
@@ -281,11 +281,14 @@ class BulkLoads:
                     yield from loader.release(storage, flight.lease)
                     continue
                 times = loader.times(options, context, outcome.value)
+                if not captured.has_all(context.tags):
+                    flight.stamp = UNSETTLED
                 tokens = yield from loader.fences.tokens(captured, context.tags, times.kept_until)
                 if tokens is None:
                     flight.outcome = outcome._replace(private=True)
                     yield from loader.release(storage, flight.lease)
                     continue
+                flight.stamp = tokens
                 record = Record(outcome.value, self.store.token(), *times, tags=tokens, cost=cost)
                 swaps[storage] = loader.fences.storing(job.wanted[storage], storage, flight.lease, record)
             except (CacheConnectionError, CacheFullError) as error:

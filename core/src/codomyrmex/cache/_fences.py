@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ._lookup import NOTHING, Decision, Found, Lookup, Seen
 from ._record import Field, Record, Swap, Tags, Times
@@ -21,6 +21,8 @@ from ._tags import Sequence, check_tags
 _PATIENCE = 10
 """Times its lease that a load may take and still store, if nobody has taken over."""
 _HAS_VALUE = (Found.FRESH, Found.STALE)
+UNSETTLED: Any = object()
+"""In place of the tags of a load whose late ones are being looked at: whoever comes now looks again in a moment."""
 
 
 class Plan(Enum):
@@ -56,6 +58,9 @@ def is_free(record: Record, now: float) -> bool:
 class Captured(NamedTuple):
     """What the tags were before a load.
 
+    Late tags are known at the end only. Callers who arrive before they are looked at are safe: an invalidation that was
+    over by then is found by looking. Callers who arrive later have to compare their tokens with those of that time.
+
     Attributes:
         tags: Those that the caller gave, with their tokens.
         until: How long their markers are there at least.
@@ -65,6 +70,10 @@ class Captured(NamedTuple):
     tags: Tags = ()
     until: float = math.inf
     sequence: Sequence | None = None
+
+    def has_all(self, tags: Iterable[str]) -> bool:
+        """Whether none of ``tags`` is a late one."""
+        return {tag for tag, _ in self.tags}.issuperset(tags)
 
 
 class Fences:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ._codec import Unreadable
-from ._fences import Captured, Fences
+from ._fences import UNSETTLED, Captured, Fences
 from ._flights import Flight
 from ._keys import show
 from ._load_context import Kept, LoadContext, LoadOptions, positionals
@@ -105,7 +105,7 @@ class Loader:
             return Loaded(value, context.private or context.chose_tags)
         cost = time.perf_counter() - begin
         try:
-            return (yield from self._stored(job, lease, captured, context, kept, value, cost))
+            return (yield from self._stored(flight, job, captured, context, kept, value, cost))
         except BaseException:
             yield from self.release(job.storage, lease)
             raise
@@ -174,8 +174,8 @@ class Loader:
 
     def _stored(
         self,
+        flight: Flight,
         job: Job,
-        lease: bytes,
         captured: Captured,
         context: LoadContext[Any],
         kept: Kept | None,
@@ -183,7 +183,7 @@ class Loader:
         cost: float,
     ) -> Steps[Outcome]:
         """Store what the factory gave, if nothing has happened meanwhile."""
-        store, options, fences = self.store, job.options, self.fences
+        store, options, fences, lease = self.store, job.options, self.fences, flight.lease
         times = self.times(options, context, value)
         token = context.token_bytes()
         # A value that stays keeps the tags that it has, with the tokens of its own time.
@@ -195,11 +195,14 @@ class Loader:
             if context.unchanged and kept is not None and kept.record.token == token and not added:
                 done = yield from fences.renew(job.storage, lease, kept.record, times)
             else:
+                if not captured.has_all(added):
+                    flight.stamp = UNSETTLED
                 tokens = yield from fences.tokens(captured, added, times.kept_until)
                 if tokens is None:
                     yield from self.release(job.storage, lease)
                     return Loaded(value, private=True)
-                record = Record(value, store.token(), *times, tags=held + tokens, cost=cost, token=token)
+                flight.stamp = held + tokens
+                record = Record(value, store.token(), *times, tags=flight.stamp, cost=cost, token=token)
                 done = yield from fences.store(job.key, job.storage, lease, record)
         except (CacheConnectionError, CacheFullError) as error:
             self.failing(error, job.key)

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from . import _defaults
-from ._fences import Plan, is_free, plan
+from ._fences import UNSETTLED, Plan, is_free, plan
 from ._flights import Flight, Waiting
 from ._keys import show
 from ._load import AGAIN, Failed, Job, Loaded, Loader, Outcome
@@ -173,10 +173,12 @@ class Loads:
         lease = record.lease or b""
         flight = self._flights.with_lease(lease)
         if flight is not None:
-            if not (yield from self.loader.fences.still(flight.stamp or ())):
-                return None, False
-            if flight.join():
-                return flight, False
+            stamp = flight.stamp
+            if stamp is not UNSETTLED:
+                if not (yield from self.loader.fences.still(stamp or ())):
+                    return None, False
+                if flight.join():
+                    return flight, False
             yield self.shell.wait, (flight, _MOMENT)
             return None, True
         if not self._lookup.driver.leader_alive(lease):
