@@ -33,7 +33,7 @@ def pages() -> dict[str, str]:
 
 def on_config(config: Any) -> Any:
     """Put the pages of a folder in place of its name."""
-    there = sorted({*pages(), *(path.relative_to(ROOT / "docs").as_posix() for path in ROOT.glob("docs/**/*.md"))})
+    there = [*pages(), *sorted(path.relative_to(ROOT / "docs").as_posix() for path in ROOT.glob("docs/**/*.md"))]
 
     def spread(item: Any) -> Any:
         if isinstance(item, list):
