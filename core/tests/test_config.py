@@ -164,6 +164,17 @@ def test_an_argument_is_more_than_a_table_also_in_a_url() -> None:
     assert 60 == ttl_of(config, backend="null://?ttl=60s")
 
 
+def test_another_backend_by_the_environment() -> None:
+    """One variable is enough: options of the backend that the table names are left out, those of every cache stay."""
+    config = {"caches": {"app": {"backend": "redis", "url": "redis://example.com", "ttl": 300}}}
+    backend = "CODOMYRMEX_CACHE__APP__BACKEND"
+    assert 300 == ttl_of(config, environ={backend: "null"})
+    assert 60 == ttl_of(config, environ={backend: "null://?ttl=60s"})
+    assert 9 == ttl_of(config, environ={backend: "null://?ttl=60s", "CODOMYRMEX_CACHE__APP__TTL": "9s"})
+    with pytest.raises(CacheConfigError, match="unknown option 'url'"):
+        ttl_of(config, environ={backend: "null", "CODOMYRMEX_CACHE__APP__URL": "redis://example.com"})
+
+
 @pytest.mark.parametrize(
     ("cache", "variable"),
     [("app", "APP"), ("my-app", "MY_APP"), ("my.App_2", "MY_APP_2"), ("default", "DEFAULT")],

@@ -133,17 +133,15 @@ class Config:
         """
         check_cache_name(name)
         where = f"cache {name!r}"
-        table = {**self.caches.get(name, self.defaults), **self._overrides(name)}
-        table, url = _with_url(table, where, name)
-        if "backend" in given:
-            own, own_url = _with_url(given, where, name)
-            if (own["backend"], own_url) != (table.get("backend", DEFAULT_BACKEND), url):
-                # The table's other options belong to the backend that it names.
-                table = {option: value for option, value in table.items() if option in CORE_OPTIONS}
-            url = own_url
+        table, url = _with_url(self.caches.get(name, self.defaults), where, name)
+        for layer in (self._overrides(name), given):
+            own, own_url = _with_url(layer, where, name)
+            if "backend" in layer:
+                if (own["backend"], own_url) != (table.get("backend", DEFAULT_BACKEND), url):
+                    # The other options below belong to the backend that was named there.
+                    table = {option: value for option, value in table.items() if option in CORE_OPTIONS}
+                url = own_url
             table |= own
-        else:
-            table |= given
         core_given = {option: value for option, value in table.items() if option in CORE_OPTIONS}
         own = {option: value for option, value in table.items() if option not in CORE_OPTIONS}
         core = _options.parse(CacheOptions, core_given, where=where, known=own, cache=name)
