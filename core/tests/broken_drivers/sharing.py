@@ -40,7 +40,7 @@ class LocksOutThreadsOnly(FileDriver):
         time.sleep(0.0002)  # otherwise one process may be through before the next one starts
 
 
-@caught_by("test_another_user_of_the_store")
+@caught_by("test_another_user_of_the_store", "test_state_machine")
 class ReadsFromItsCopy(FileDriver):
     """Remembers what it has read until it changes that itself."""
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from file_support import check_file
 
-from codomyrmex.cache.testing import BackendContract
+from codomyrmex.cache.testing import BackendContract, run_machine
 
 
 class TestFile(BackendContract):
-    machine_runs = 150
+    machine_runs = 60
 
     @pytest.fixture
     def cache_settings(self, tmp_path: Path) -> Mapping[str, Any]:
@@ -21,3 +21,10 @@ class TestFile(BackendContract):
 
     def check_invariants(self, driver: Any) -> None:
         check_file(driver)
+
+
+@pytest.mark.slow
+def test_machine_at_length(tmp_path: Path) -> None:
+    """The same, much longer."""
+    settings = {"backend": "file_based", "path": str(tmp_path), "max_bytes": "64MiB"}
+    run_machine(settings, runs=500, check=check_file)

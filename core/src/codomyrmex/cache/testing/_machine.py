@@ -1,4 +1,4 @@
-"""A hypothesis state machine: random operations on both views of a cache, against a dict and a clock."""
+"""A hypothesis state machine: random operations on all views of a cache, against a dict and a clock."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from .._manager import CacheManager
 from ..errors import CacheError, CacheExpiredError, CacheKeyError, CacheSerializationError
 from ._clock import ManualClock
+from ._neighbour import Neighbour, Remote
 from ._views import Awaited
 
+_NAME = "machine"
 KEYS = st.sampled_from(["a", "b", "ns:a", "ns:b", "ns:x:a", "ä", "a*"])
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-5, 5), st.text(max_size=3), st.lists(st.integers(0, 3), max_size=2)
@@ -23,7 +25,7 @@ VALUES = st.one_of(
 TTLS = st.sampled_from([None, 1, 5, 20, math.inf])
 STALE = st.sampled_from([None, 0, 3, 30])
 TAGS = st.lists(st.sampled_from(["red", "blue"]), max_size=2)
-VIEWS = st.booleans()
+VIEWS = st.sampled_from(["sync", "async", "neighbour"])
 
 
 @dataclass(frozen=True)
@@ -42,21 +44,29 @@ class CacheMachine(RuleBasedStateMachine):
     settings_of_cache: ClassVar[Mapping[str, Any]]
     plugin: ClassVar[object | None] = None
     check: ClassVar[Callable[[Any], None] | None] = None
+    neighbour: ClassVar[Neighbour | None] = None
+    """Another process over the same store, if the store is shared and its backend installed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.clock = ManualClock()
         self.model: dict[str, Expected] = {}
-        self.manager = CacheManager({"caches": {"machine": self.settings_of_cache}}, clock=self.clock, environ={})
+        self.manager = CacheManager({"caches": {_NAME: self.settings_of_cache}}, clock=self.clock, environ={})
         if self.plugin is not None:
             self.manager.register(self.plugin, self.settings_of_cache["backend"])
         self.open()
-        self.views[False].clear()
+        self.views["sync"].clear()
 
     def open(self) -> None:
-        """Take both views of the cache."""
-        cache = self.manager.get_cache("machine")
-        self.views: dict[bool, Any] = {False: cache, True: Awaited(self.manager.get_async_cache("machine"))}
+        """Take the views of the cache: both of this process, and that of another one or once more our own."""
+        cache = self.manager.get_cache(_NAME)
+        if self.neighbour is None and self.plugin is None and cache.capabilities.shared:
+            type(self).neighbour = Neighbour(self.settings_of_cache, _NAME, self.clock)
+        self.views: dict[str, Any] = {"sync": cache, "async": Awaited(self.manager.get_async_cache(_NAME))}
+        self.views["neighbour"] = cache
+        if self.neighbour is not None:
+            self.neighbour.clock = self.clock
+            self.views["neighbour"] = Remote(self.neighbour)
 
     def teardown(self) -> None:
         """Close the cache."""
@@ -82,19 +92,19 @@ class CacheMachine(RuleBasedStateMachine):
     # Writing
 
     @rule(view=VIEWS, key=KEYS, value=VALUES, ttl=TTLS, stale_for=STALE, tags=TAGS)
-    def set(self, view: bool, key: str, value: Any, ttl: Any, stale_for: Any, tags: list[str]) -> None:
+    def set(self, view: str, key: str, value: Any, ttl: Any, stale_for: Any, tags: list[str]) -> None:
         """`set` replaces."""
         assert self.views[view].set(key, value, ttl, tags=tags, stale_for=stale_for) is True
         self.model[key] = self.entry(value, ttl, stale_for, tags)
 
     @rule(view=VIEWS, keys=st.lists(KEYS, unique=True, max_size=3), value=VALUES, ttl=TTLS, tags=TAGS)
-    def set_many(self, view: bool, keys: list[str], value: Any, ttl: Any, tags: list[str]) -> None:
+    def set_many(self, view: str, keys: list[str], value: Any, ttl: Any, tags: list[str]) -> None:
         """`set_many` replaces all."""
         assert self.views[view].set_many(dict.fromkeys(keys, value), ttl, tags=tags) is True
         self.model |= dict.fromkeys(keys, self.entry(value, ttl, None, tags))
 
     @rule(view=VIEWS, key=KEYS, value=VALUES, ttl=TTLS, stale_for=STALE, tags=TAGS)
-    def add(self, view: bool, key: str, value: Any, ttl: Any, stale_for: Any, tags: list[str]) -> None:
+    def add(self, view: str, key: str, value: Any, ttl: Any, stale_for: Any, tags: list[str]) -> None:
         """`add` stores only if nothing is served."""
         expected = self.fresh(key) is None
         assert self.views[view].add(key, value, ttl, tags=tags, stale_for=stale_for) is expected
@@ -102,7 +112,7 @@ class CacheMachine(RuleBasedStateMachine):
             self.model[key] = self.entry(value, ttl, stale_for, tags)
 
     @rule(view=VIEWS, key=KEYS, delta=st.integers(-3, 3), ttl=TTLS)
-    def incr(self, view: bool, key: str, delta: int, ttl: Any) -> None:
+    def incr(self, view: str, key: str, delta: int, ttl: Any) -> None:
         """`incr` adds to what is served, or starts."""
         entry = self.fresh(key)
         if entry is not None and type(entry.value) is not int:
@@ -116,7 +126,7 @@ class CacheMachine(RuleBasedStateMachine):
         self.model[key] = self.entry(value, ttl, None, []) if entry is None else replace(entry, value=value)
 
     @rule(view=VIEWS, key=KEYS, ttl=TTLS)
-    def touch(self, view: bool, key: str, ttl: Any) -> None:
+    def touch(self, view: str, key: str, ttl: Any) -> None:
         """`touch` gives what is served a new life, and leaves its time as a fallback as long as it was."""
         entry = self.fresh(key)
         assert self.views[view].touch(key, ttl) is (entry is not None)
@@ -126,7 +136,7 @@ class CacheMachine(RuleBasedStateMachine):
             self.model[key] = replace(entry, fresh=fresh, kept=fresh + stale)
 
     @rule(view=VIEWS, key=KEYS)
-    def expire(self, view: bool, key: str) -> None:
+    def expire(self, view: str, key: str) -> None:
         """`expire` ends what is served and keeps it."""
         entry = self.fresh(key)
         assert self.views[view].expire(key) is (entry is not None)
@@ -136,13 +146,13 @@ class CacheMachine(RuleBasedStateMachine):
     # Removing
 
     @rule(view=VIEWS, key=KEYS)
-    def delete(self, view: bool, key: str) -> None:
+    def delete(self, view: str, key: str) -> None:
         """`delete` removes what is held."""
         assert self.views[view].delete(key) is (self.held(key) is not None)
         self.model.pop(key, None)
 
     @rule(view=VIEWS, keys=st.lists(KEYS, max_size=4))
-    def delete_many(self, view: bool, keys: list[str]) -> None:
+    def delete_many(self, view: str, keys: list[str]) -> None:
         """`delete_many` removes all that are held."""
         expected = sum(self.held(key) is not None for key in {*keys})
         assert self.views[view].delete_many(keys) == expected
@@ -150,14 +160,14 @@ class CacheMachine(RuleBasedStateMachine):
             self.model.pop(key, None)
 
     @rule(view=VIEWS, key=KEYS)
-    def pop(self, view: bool, key: str) -> None:
+    def pop(self, view: str, key: str) -> None:
         """`pop` returns what is served, and leaves nothing."""
         entry = self.fresh(key)
         assert self.views[view].pop(key, "default") == ("default" if entry is None else entry.value)
         self.model.pop(key, None)
 
     @rule(view=VIEWS, prefix=st.sampled_from(["", "ns", "ns:x"]))
-    def clear(self, view: bool, prefix: str) -> None:
+    def clear(self, view: str, prefix: str) -> None:
         """`clear` removes what is under the prefix."""
         cache = self.views[view]
         (cache.namespace(prefix) if prefix else cache).clear()
@@ -165,7 +175,7 @@ class CacheMachine(RuleBasedStateMachine):
         self.model = {key: entry for key, entry in self.model.items() if not key.startswith(start)}
 
     @rule(view=VIEWS, tags=TAGS)
-    def invalidate_tags(self, view: bool, tags: list[str]) -> None:
+    def invalidate_tags(self, view: str, tags: list[str]) -> None:
         """All that carries one of the tags is gone."""
         self.views[view].invalidate_tags(*tags)
         self.model = {key: entry for key, entry in self.model.items() if entry.tags.isdisjoint(tags)}
@@ -175,17 +185,24 @@ class CacheMachine(RuleBasedStateMachine):
         """Time passes."""
         self.clock.advance(seconds)
 
-    @precondition(lambda self: self.views[False]._driver.capabilities.persistent)
+    @precondition(lambda self: self.views["sync"].capabilities.persistent)
     @rule()
     def reopen(self) -> None:
         """A persistent store is there again after closing."""
-        self.manager.remove_cache("machine")
+        self.manager.remove_cache(_NAME)
         self.open()
+
+    @precondition(lambda self: self.neighbour is not None)
+    @rule()
+    def reopen_elsewhere(self) -> None:
+        """Another process that comes or goes changes nothing."""
+        if self.neighbour is not None:
+            self.neighbour.reopen()
 
     # Looking
 
     @rule(view=VIEWS, key=KEYS)
-    def look(self, view: bool, key: str) -> None:
+    def look(self, view: str, key: str) -> None:
         """`get`, an item, `exists` and `ttl` agree with the model."""
         cache, entry = self.views[view], self.fresh(key)
         assert cache.get(key, "default") == ("default" if entry is None else entry.value)
@@ -207,7 +224,7 @@ class CacheMachine(RuleBasedStateMachine):
             assert left == entry.fresh - self.clock() or abs(left - (entry.fresh - self.clock())) < 0.01
 
     @rule(view=VIEWS, keys=st.lists(KEYS, max_size=5))
-    def look_at_many(self, view: bool, keys: list[str]) -> None:
+    def look_at_many(self, view: str, keys: list[str]) -> None:
         """`get_many` and namespaces agree with the model."""
         found = {key: entry.value for key in keys if (entry := self.fresh(key)) is not None}
         assert self.views[view].get_many(keys) == found
@@ -221,10 +238,10 @@ class CacheMachine(RuleBasedStateMachine):
     def same_keys(self) -> None:
         """The keys that are served are those of the model."""
         expected = sorted(key for key in self.model if self.fresh(key) is not None)
-        assert sorted(self.views[False].keys()) == expected
+        assert sorted(self.views["sync"].keys()) == expected
         check = type(self).check
         if check is not None:
-            check(self.views[False]._driver)
+            check(self.views["sync"]._driver)
 
 
 def run_machine(
@@ -261,4 +278,8 @@ def run_machine(
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
         print_blob=True,
     )
-    run_state_machine_as_test(machine, settings=profile)
+    try:
+        run_state_machine_as_test(machine, settings=profile)
+    finally:
+        if machine.neighbour is not None:
+            machine.neighbour.close()
