@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -75,7 +75,7 @@ class Load:
 
 
 @contextmanager
-def loading(cache: Any, value: str = "loaded", **options: Any) -> Iterator[Load]:
+def loading(cache: Any, value: str = "loaded", **options: Any) -> Generator[Load]:
     """A `Load`, ended whatever happens."""
     load = Load(cache, value, **options)
     try:
