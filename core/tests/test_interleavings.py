@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from interleaving import LATER, Actor, Setup, Steps, World, Wrong, explore, get_or_set
 
-from codomyrmex.cache import _loads
+from codomyrmex.cache import _load, _loads
 from codomyrmex.cache._fences import Fences
 from codomyrmex.cache._flights import Flight
 from codomyrmex.cache._tags import TagOperations
@@ -33,7 +33,7 @@ Mend = Callable[[pytest.MonkeyPatch], None]
 
 @pytest.fixture(autouse=True)
 def model_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The patience of those who wait is measured by the clock of the world."""
+    """The patience of those who wait is measured by the clock of the world, where computing takes no time."""
     worlds: list[World] = []
     make = World.__init__
 
@@ -42,6 +42,7 @@ def model_time(monkeypatch: pytest.MonkeyPatch) -> None:
         worlds[:] = [world]
 
     monkeypatch.setattr(World, "__init__", made)
+    monkeypatch.setattr(_load, "time", SimpleNamespace(perf_counter=lambda: 0.0, perf_counter_ns=lambda: 0))
     monkeypatch.setattr(_loads, "time", SimpleNamespace(monotonic=lambda: worlds[0].clock()))
 
 
@@ -126,7 +127,15 @@ def test_one_process(change: str) -> None:
 @pytest.mark.parametrize("change", ["delete", "expire", "set", "pop"])
 def test_takeover(change: str) -> None:
     """A lease that ends at any moment."""
-    explore(scene(change=change, clock=True))
+    explore(scene(change=change, clock=True, reader=False))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", BY_KEY)
+@pytest.mark.parametrize("state", ["absent", "stale"])
+def test_takeover_before_a_reader(change: str, state: str) -> None:
+    """The same, and somebody who only reads."""
+    explore(scene(change=change, state=state, clock=True))
 
 
 @pytest.mark.parametrize("change", ["delete", "set"])
