@@ -27,6 +27,7 @@ CHANGES: dict[str, Callable[[World, int], Steps]] = {
     "invalidate_tags": lambda world, number: world.process(number).removals.invalidate_tags("tag"),
 }
 BY_KEY = [name for name in CHANGES if name not in ("invalidate_tags", "add")]
+QUICK = ["set", "add", "delete", "expire", "invalidate_tags"]
 TAGS = ("tag",)
 Mend = Callable[[pytest.MonkeyPatch], None]
 
@@ -109,8 +110,12 @@ def scene(
     return setup
 
 
-@pytest.mark.parametrize("state", ["absent", "stale"])
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    ("state", "change"),
+    [("absent", change) for change in CHANGES]
+    + [("stale", change) for change in QUICK]
+    + [pytest.param("stale", change, marks=pytest.mark.slow) for change in CHANGES if change not in QUICK],
+)
 def test_two_processes(change: str, state: str) -> None:
     """Two loads, as if on two machines, each kind of change, and a reader."""
     tags = TAGS if change == "invalidate_tags" else ()
@@ -138,8 +143,15 @@ def test_takeover_before_a_reader(change: str, state: str) -> None:
     explore(scene(change=change, state=state, clock=True))
 
 
-@pytest.mark.parametrize("change", ["delete", "set"])
-@pytest.mark.parametrize("state", ["absent", "stale"])
+@pytest.mark.parametrize(
+    ("state", "change"),
+    [
+        ("absent", "delete"),
+        ("absent", "set"),
+        ("stale", "set"),
+        pytest.param("stale", "delete", marks=pytest.mark.slow),
+    ],
+)
 def test_crash(change: str, state: str) -> None:
     """A process that is killed at any moment; the lease it leaves ends some time, or its death is noticed."""
     explore(scene(change=change, state=state, crashes=0, clock=True, reader=False))

@@ -16,17 +16,24 @@ from ._flights import Flight
 from ._keys import show
 from ._load_context import Kept, LoadContext, LoadOptions, positionals
 from ._lookup import Found, Lookup, Seen
-from ._record import Record, Times
+from ._record import Record, Tags, Times
 from ._shells import Shell
 from ._steps import Steps
 from .errors import CacheConnectionError, CacheError, CacheFullError
 
 
 class Loaded(NamedTuple):
-    """A load has a value; ``private`` if only who led it may have it."""
+    """A load has a value.
+
+    Attributes:
+        value: The value.
+        private: Only who led it may have it.
+        late: The tags that its factory chose: who joined gets it only if none of them has been invalidated since.
+    """
 
     value: Any
     private: bool = False
+    late: Tags = ()
 
 
 class Failed(NamedTuple):
@@ -189,6 +196,7 @@ class Loader:
         # A value that stays keeps the tags that it has, with the tokens of its own time.
         held = kept.record.tags if context.unchanged and kept is not None else ()
         added = set(context.tags).difference(tag for tag, _ in held)
+        late: Tags = ()
         try:
             if held:
                 yield from fences.prolonged(captured, held, times.kept_until)
@@ -199,6 +207,7 @@ class Loader:
                 if tokens is None:
                     yield from self.release(job.storage, lease)
                     return Loaded(value, private=True)
+                late = tuple(pair for pair in tokens if pair not in captured.tags)
                 record = Record(value, store.token(), *times, tags=held + tokens, cost=cost, token=token)
                 done = yield from fences.store(job.key, job.storage, lease, record)
         except (CacheConnectionError, CacheFullError) as error:
@@ -206,7 +215,7 @@ class Loader:
             return Loaded(value, private=context.chose_tags)
         if done:
             store.recorder.sets.increment()
-        return Loaded(value)
+        return Loaded(value, late=late)
 
     def failed(self, job: Job, lease: bytes, error: Exception) -> Steps[Outcome]:
         """What a load leaves behind that brought nothing."""

@@ -264,10 +264,17 @@ class Loads:
         outcome: Outcome = flight.outcome
         if leads and flight.broken is not None:  # to try again would call what has raised it once more
             raise flight.broken
-        if not leads and isinstance(outcome, Loaded) and outcome.private:
+        if not leads and isinstance(outcome, Loaded) and (outcome.private or not (yield from self._still(outcome))):
             return AGAIN
         recorder.waits_joined.add(not leads and outcome is not AGAIN)
         return outcome
+
+    def _still(self, outcome: Loaded) -> Steps[bool]:
+        """Whether a caller who joined may be given it: tags that were chosen late may have been invalidated before."""
+        try:
+            return (yield from self.loader.fences.still(outcome.late))
+        except CacheError:
+            return False  # every caller meets it, and counts it
 
     def given(self, outcome: Outcome) -> Any:
         """What a caller is given; raises what the load has failed with."""
