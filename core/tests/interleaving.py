@@ -1,8 +1,8 @@
 """All interleavings of some operations: the real generators, stepped one driver call at a time.
 
 A schedule says who takes the next step. Schedules are walked depth first, each by doing everything again from the
-start; where two of them have led to the same state, meaning the same store and the same answers to everybody, what
-follows is walked once and counted twice.
+start, except that the first way on from a state needs no new start; where two of them have led to the same state,
+meaning the same store and the same answers to everybody, what follows is walked once and counted twice.
 
 Values are the sets of changes that had begun when they were computed. So a reader has been served something
 outdated exactly if a change that was over when the reader began is missing from what it got.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -38,6 +38,7 @@ from codomyrmex.cache.testing import ManualClock
 LEASE = 10.0
 LATER = 11.0
 MISSING: Any = object()
+_recorder = Recorder()  # nobody looks at it, and every world would make many
 Steps = Generator[Any, Any, Any]
 
 
@@ -116,10 +117,11 @@ class Process:
             keys=Keys("c", False),
             codec=ObjectCodec(),
             ttl=TTLManager(clock=world.clock),
-            recorder=Recorder(),
+            recorder=_recorder,
             random_bits=bits,
         )
         store.tagged = True
+        self.flights = store.flights
         self.lookup = Lookup(store, world.shelf)
         self.reads = Reads(self.lookup, "")
         self.writes = Writes(self.lookup, self.reads)
@@ -261,8 +263,21 @@ class World:
     def state(self) -> Any:
         """All that decides what can follow."""
         records = tuple(sorted((key, repr(record), record.value) for key, record in self.shelf.records.items()))
-        told = tuple((name, one.before, one.done, repr(one.log)) for name, one in sorted(self.actors.items()))
-        return hash((repr(records), told, self.clock(), self.begun, self.over))
+        told = tuple(
+            (name, one.before, one.done, one.until, repr(one.log), self._next(one))
+            for name, one in sorted(self.actors.items())
+        )
+        flying = tuple(
+            (number, *(about(flight) for flight in (*flights._newest.values(), *flights._by_lease.values())))
+            for number, flights in ((number, self._processes[number].flights) for number in sorted(self._processes))
+        )
+        return hash((repr(records), told, flying, self.clock(), self.begun, self.over))
+
+    def _next(self, actor: Actor) -> Any:
+        if actor.done or actor.pending is None:
+            return None
+        call, args = actor.pending
+        return call.__name__, tuple(about(one) if isinstance(one, Flight) else None for one in args)
 
     def alone(self, name: str, steps: Callable[[], Steps], **what: Any) -> Any:
         """Do something when nobody else is there; its result."""
@@ -299,6 +314,12 @@ def get_or_set(world: World, process: int, tags: tuple[str, ...] = (), late: tup
     return (yield from own.loads.missed(world.job(process, tags, late)))
 
 
+def about(flight: Flight) -> Any:
+    """What others can notice of a flight."""
+    told = (flight.started, flight.done, flight.detached, flight._deserted, flight._callers)
+    return flight.key, flight.lease, told, repr(flight.outcome)
+
+
 Setup = Callable[[World], None]
 
 
@@ -310,33 +331,36 @@ def explore(setup: Setup, *, fine: bool = False, most: int = 300_000) -> tuple[i
     """
     known: dict[Any, int] = {}
 
-    def walk(schedule: tuple[str, ...]) -> Iterator[World]:
+    def count(schedule: tuple[str, ...], world: World) -> int:
+        """How many ways there are from here on; ``world``, which has come here, goes the first of them itself."""
+        state = world.state()
+        if state in known:
+            return known[state]
+        assert len(known) < most, "more states than this test is meant for"
+        ahead = world.enabled()
+        left = [name for name, actor in world.actors.items() if not actor.done]
+        if not ahead and left:
+            if any(world.actors[name].until < math.inf for name in left):
+                raise Wrong(f"the scheduler lacks a clock for {left}: {' > '.join(schedule)}")
+            raise Wrong(f"{left} wait for ever: {' > '.join(schedule)}")
+        if not ahead:
+            world.finish()
+            known[state] = 1
+            return 1
+        world.step(ahead[0])
+        ways = count((*schedule, ahead[0]), world)
+        ways += sum(walk((*schedule, name)) for name in ahead[1:])
+        known[state] = ways
+        return ways
+
+    def walk(schedule: tuple[str, ...]) -> int:
         world = World(fine=fine)
         try:
             setup(world)
             for name in schedule:
                 world.step(name)
-            yield world
+            return count(schedule, world)
         finally:
             world.dispose()
 
-    def count(schedule: tuple[str, ...]) -> int:
-        for world in walk(schedule):
-            state = world.state()
-            if state in known:
-                return known[state]
-            assert len(known) < most, "more states than this test is meant for"
-            ahead = world.enabled()
-            left = [name for name, actor in world.actors.items() if not actor.done]
-            if not ahead and left:
-                if any(world.actors[name].until < math.inf for name in left):
-                    raise Wrong(f"the scheduler lacks a clock for {left}: {' > '.join(schedule)}")
-                raise Wrong(f"{left} wait for ever: {' > '.join(schedule)}")
-            if not ahead:
-                world.finish()
-                known[state] = 1
-                return 1
-        known[state] = sum(count((*schedule, name)) for name in ahead)
-        return known[state]
-
-    return count(()), len(known)
+    return walk(()), len(known)
