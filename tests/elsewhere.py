@@ -75,6 +75,8 @@ def main() -> None:
             except Exception as error:
                 answer = {"error": repr(error)}
             print(json.dumps(answer), flush=True)
+        for cache in caches.values():
+            cache.close()
     room.close()
 
 

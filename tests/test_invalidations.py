@@ -79,8 +79,11 @@ def fields(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Field
     ]
     room, there = Room(), Elsewhere()
     with CacheManager(environ={}) as manager:
-        yield {one["backend"]: Field(manager, room, there, one) for one in settings}
+        fields = {one["backend"]: Field(manager, room, there, one) for one in settings}
+        yield fields
         there.close()
+        for field in fields.values():
+            field.views["async"].close()
         room.close()
     server.kill()
 
