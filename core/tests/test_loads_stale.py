@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from loading import Call, Source, until, waiting
 
+from codomyrmex.cache import CacheManager
+from codomyrmex.cache._shells import ThreadShell
+from codomyrmex.cache._steps import run
 from codomyrmex.cache.testing import ManualClock
 
 
@@ -142,6 +145,18 @@ class TestTimeouts:
         """A load that ends within the timeout is waited for."""
         keep(loader, clock)
         assert loader.get_or_set("key", Source("new"), soft_timeout=20) == "new"
+
+    def test_soft_before_the_load_has_begun(
+        self, manager: CacheManager, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A load that begins only when its caller has been served is not lost."""
+        cache, late = manager.get_cache("loads"), []
+        cache.set("key", "kept", ttl=10, stale_for=100)
+        clock.advance(11)
+        monkeypatch.setattr(ThreadShell, "spawn", lambda shell, flight, steps, abandon: late.append(steps) or True)
+        assert cache.get_or_set("key", lambda: "new", soft_timeout=0) == "kept"
+        run(late[0])
+        assert cache.get("key") == "new"
 
     def test_soft_of_those_who_wait(self, loader: Any, clock: ManualClock) -> None:
         """Each caller has a timeout of its own."""

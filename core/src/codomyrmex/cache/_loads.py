@@ -94,8 +94,10 @@ class Loads:
         """The value, after `get` has just found none."""
         if self.store.down:
             return (yield from self.without_store(job))
-        # Nearly always there is nothing at all: then planting the lease is the first call of the driver.
-        return (yield from self.settled(job, NOTHING if self._flights.newest(job.storage) is None else None))
+        # Nearly always there is nothing at all: then planting the lease is the first call of the driver. If that guess
+        # was wrong the caller looks again, so one who may have left by then doesn't guess.
+        guess = job.options.soft_timeout is None and self._flights.newest(job.storage) is None
+        return (yield from self.settled(job, NOTHING if guess else None))
 
     def refresh(self, job: Job) -> Steps[Any]:
         """The value, loaded now whatever is there; those who wait for a load share it."""
