@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -269,7 +269,7 @@ def run_machine(
         "plugin": plugin,
         "check": None if check is None else staticmethod(check),
     }
-    machine = type("Machine", (CacheMachine,), contents)
+    machine = cast("type[CacheMachine]", type("Machine", (CacheMachine,), contents))
     # The speed of a store is no property of its results.
     profile = settings(
         max_examples=runs,

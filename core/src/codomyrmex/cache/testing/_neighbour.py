@@ -11,7 +11,7 @@ from typing import Any
 from .._manager import CacheManager
 from ._clock import ManualClock
 
-_PROGRAM = f"from {__name__} import _serve; _serve()"
+_PROGRAM = f"from {__name__} import serve; serve()"
 
 
 class Neighbour:
@@ -81,7 +81,7 @@ class Remote:
         return lambda *args, **options: self._neighbour.call(self._namespaces, name, *args, **options)
 
 
-def _serve() -> None:
+def serve() -> None:
     """What the child process does."""
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # nothing that prints may come between the answers
