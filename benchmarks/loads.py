@@ -1,5 +1,6 @@
-"""A hit of `memoize` beside lru_cache and cachetools.cached, and one of `get_or_set` beside `get`, in one run:
-`python benchmarks/loads.py [--quick]` prints a table.
+"""A hit of `memoize` beside lru_cache and cachetools.cached, one of `get_or_set` beside `get`, and stampedes beside
+cashews, aiocache and dogpile: `python benchmarks/loads.py [--quick]` prints the tables and writes them to
+results-loads.md.
 
 Loops are written out, so that each pays for its own call only. Rounds take turns; a figure is the median of the rounds.
 """
@@ -8,18 +9,34 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import datetime
 import functools
+import os
+import platform
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import cachetools
+import stampede
+from redis_server import processor, server
 
 from codomyrmex.cache import CacheManager
 
 CALLS = 20_000
+PEERS = ("cachetools", "cashews", "aiocache", "dogpile.cache")
+TARGETS = {
+    "memoize(7)": "≤ 8×",
+    "memoize(7, 'y')": "≤ 8×",
+    "memoize(a=7, b='y')": "≤ 8×",
+    "method of memoize(7)": "≤ 8×",
+    "get_or_set": "≤ 1.5×",
+    "await get_or_set": "≤ 1.5×",
+}
 Loop = Callable[[], None]
 
 
@@ -124,10 +141,8 @@ def contenders() -> dict[str, tuple[Loop, str]]:
     return loops
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    rounds = 5 if parser.parse_args().quick else 25
+def hits(rounds: int) -> Iterator[str]:
+    """The lines of the table of hits."""
     loops = contenders()
     seconds: dict[str, list[float]] = {name: [] for name in loops}
     for _ in range(rounds):
@@ -135,11 +150,39 @@ def main() -> None:
             start = time.perf_counter()
             loop()
             seconds[name].append((time.perf_counter() - start) / CALLS)
-    print("| a hit of | ns | ratio | to |\n|---|---|---|---|")
+    yield from ("| a hit of | ns | ratio | to | target |", "|---|---|---|---|---|")
     for name, (_, base) in loops.items():
         median = statistics.median(seconds[name]) * 1e9
         ratios = [mine / theirs for mine, theirs in zip(seconds[name], seconds[base or name], strict=True)]
-        print(f"| {name} | {median:.0f} | {statistics.median(ratios):.1f}× | {base or '–'} |")
+        yield f"| {name} | {median:.0f} | {statistics.median(ratios):.1f}× | {base or '–'} | {TARGETS.get(name, '–')} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few rounds: to see that it runs")
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("results-loads.md"))
+    arguments = parser.parse_args()
+    peers = ", ".join(f"{name} {metadata.version(name)}" for name in PEERS)
+    with server() as (url, program):
+        lines = [
+            f"# Loads, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
+            "",
+            f"CPython {platform.python_version()}, {os.cpu_count()} cores of {processor()}, {program} beside it, "
+            f"{peers}.",
+            "",
+            "## Hits",
+            "",
+            *hits(5 if arguments.quick else 25),
+            "",
+            "## Stampedes",
+            "",
+            "Callers who ask for one missing key at once, while its factory takes 50 ms: how often it is called, and "
+            "how long after its end they have the value. Targets: one call; all within 10 ms, on Redis within 50 ms.",
+            "",
+            *stampede.tables(url, 1 if arguments.quick else 7),
+        ]
+    print("\n".join(lines))
+    arguments.output.write_text("\n".join(lines), encoding="utf-8")
 
 
 if __name__ == "__main__":
