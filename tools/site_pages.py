@@ -1,7 +1,7 @@
 """Hooks of mkdocs: pages of the site that don't lie in docs/, and folders in its navigation.
 
-The tables of benchmarks/ and the log of changes become pages, and each public module one with all of its docstrings. In
-the navigation of mkdocs.yml a name that ends with a slash stands for all pages of that folder.
+The tables of benchmarks/, the READMEs of plugins/ and the log of changes become pages, and each public module one with
+all of its docstrings. In the navigation of mkdocs.yml a name that ends with a slash stands for all of that folder.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ import reference
 def pages() -> dict[str, str]:
     """The text of each page that is not in docs/, by its path on the site."""
     texts = {f"benchmarks/{path.name}": path.read_text("utf-8") for path in sorted(ROOT.glob("benchmarks/*.md"))}
+    texts |= {
+        f"distributions/{path.parent.name}.md": path.read_text("utf-8")
+        for path in sorted(ROOT.glob("plugins/*/README.md"))
+    }
     texts["changes.md"] = (ROOT / "CHANGELOG.md").read_text("utf-8")
     for end in reference.MODULES:
         name = f"codomyrmex.cache{end}"

@@ -237,6 +237,7 @@ def check_config(config: Mapping[str, Any]) -> None:
 def main() -> None:
     page = Page.read(Path(sys.argv[1]).resolve())
     os.environ |= {"NO_COLOR": "1", "COLUMNS": "160"}
+    sys.path.insert(0, "")  # as in an interpreter that was started here: a saved file can be imported
     try:
         Reader(page).follow()
     except Wrong as wrong:
