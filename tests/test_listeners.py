@@ -127,7 +127,8 @@ def test_an_exporter_that_raises(site: Site, caplog: pytest.LogCaptureFixture) -
     """Logged once per outage; the other exporters go on, and those merely installed are not imported."""
     targets = {name: f"acme_{name}" for name in ("bad", "good", "spy")}
     site.add("acme-export", {"exporters": targets}, acme_bad=EXPORTER, acme_good=EXPORTER, acme_spy=EXPORTER)
-    with site.manager({"exporters": ["bad", "good"]}) as manager:
+    asked = {"interval": "none"}
+    with site.manager({"exporters": {"bad": asked, "good": asked}}) as manager:
         manager.get_cache("app").set("key", 1)
         manager.export_stats()
         for fails in (True, False, True):

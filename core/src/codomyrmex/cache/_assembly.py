@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._backend_request import BackendRequest
 from ._capabilities import Capabilities
@@ -25,6 +25,9 @@ from .errors import CacheConfigError, CacheError, CachePluginError
 from .eviction import EvictionPolicy
 from .serializers import Serializer, Transform
 
+if TYPE_CHECKING:
+    from ._observed import Observers
+
 
 class Assembly:
     """The parts of one cache, made when first needed.
@@ -41,6 +44,7 @@ class Assembly:
         self._clock = clock
         self._recorder = Recorder()
         self._policy_made = False
+        self._observers = self._make_observers()
         self.driver: AnyBackend | None = self._make("create_backend", Backend)
         self.async_driver: AnyAsyncBackend | None = None
         if self.driver is None:
@@ -108,7 +112,16 @@ class Assembly:
             if isinstance(driver, Backend):
                 driver.close()
             raise self._refuse(f"backend {settings.backend!r} {problem}")
-        return driver
+        return driver if driver is None or self._observers is None else _observed(driver, self._observers)
+
+    def _make_observers(self) -> Observers | None:
+        settings = self.settings
+        made = self._with_cache_name(lambda: self._plugins.observers(settings.name, settings.backend))
+        if not made:
+            return None
+        from ._observed import Observers
+
+        return Observers(made, self._recorder)
 
     def _misfit(self, capabilities: Capabilities) -> str | None:
         """Why a driver doesn't go together with the settings; None if it does."""
@@ -128,9 +141,12 @@ class Assembly:
         settings, core = self.settings, self.settings.core
         if driver is None:
             raise self._refuse(f"backend {settings.backend!r} makes neither a synchronous nor an asynchronous driver")
+        keys = Keys(settings.name, driver.capabilities.isolated)
+        if self._observers is not None:
+            self._observers.prefix = keys.prefix
         return Store(
             backend=settings.backend,
-            keys=Keys(settings.name, driver.capabilities.isolated),
+            keys=keys,
             codec=self._codec(driver),
             ttl=TTLManager(
                 core.ttl,
@@ -145,6 +161,7 @@ class Assembly:
             lease=core.lease,
             retry_after=core.retry_after,
             ready=driver.capabilities.clock != "server",
+            observers=self._observers,
         )
 
     def _codec(self, driver: AnyBackend | AnyAsyncBackend) -> Codec:
@@ -180,9 +197,12 @@ class Assembly:
         return made  # type: ignore[no-any-return]
 
     def _create(self, kind: Kind, hook: str, name: str, request: Any, wanted: type | tuple[type, ...]) -> Any:
-        """`Plugins.create`, its errors with the name of the cache that asked."""
+        return self._with_cache_name(lambda: self._plugins.create(kind, hook, name, request, wanted))
+
+    def _with_cache_name(self, make: Callable[[], Any]) -> Any:
+        """What ``make`` gives, its errors with the name of the cache that asked."""
         try:
-            return self._plugins.create(kind, hook, name, request, wanted)
+            return make()
         except CachePluginError as error:
             cache = self.settings.name
             if error.cache is not None:
@@ -196,12 +216,7 @@ class Assembly:
             raise
 
     def _emit(self) -> Emit | None:
-        try:
-            listeners = self._plugins.listeners()
-        except CachePluginError as error:
-            cache, backend = self.settings.name, self.settings.backend
-            message = f"cache {cache!r}: {error.message}"
-            raise CachePluginError(message, cache=cache, backend=backend) from error.__cause__
+        listeners = self._with_cache_name(self._plugins.listeners)
         if not listeners:
             return None
         safe = tuple(quiet(name, listener, self._recorder) for name, listener in listeners)
@@ -211,6 +226,14 @@ class Assembly:
     def _refuse(self, message: str) -> CacheConfigError:
         name = self.settings.name
         return CacheConfigError(f"cache {name!r}: {message}", cache=name, backend=self.settings.backend)
+
+
+def _observed(driver: AnyBackend | AnyAsyncBackend, observers: Observers) -> AnyBackend | AnyAsyncBackend:
+    from ._observed import ObservedAsyncBackend, ObservedBackend
+
+    if isinstance(driver, Backend):
+        return ObservedBackend(driver, observers)
+    return ObservedAsyncBackend(driver, observers)
 
 
 def _close(driver: AnyAsyncBackend) -> None:

@@ -99,7 +99,7 @@ class AsyncCache(_AsyncMemoizing, Generic[V]):
     def stats(self) -> CacheStats:
         """See `Cache.stats`."""
         usage = self._driver.usage()
-        return CacheStats(**self._store.recorder.counts(), **usage._asdict())
+        return CacheStats(**self._store.recorder.counts(), **usage._asdict(), backend=self._store.backend)
 
     @property
     def ttl_manager(self) -> TTLManager:

@@ -247,10 +247,13 @@ class BulkLoads:
         recorder.loads.increment()
         for flight in flights:
             flight.start()
+        factory, observers = job.factory, self.store.observers
+        if observers is not None:
+            factory = observers.factory(None, factory, awaited=not self._loads.shell.inline)
         begin = time.perf_counter_ns()
         try:
             parts = (*(flight.part_of for flight in flights[:1] if flight.part_of is not None), *flights)
-            result = yield self._loads.shell.call, (parts, job.factory, *job.arguments(keys, context))
+            result = yield self._loads.shell.call, (parts, factory, *job.arguments(keys, context))
             if context.failure is not None or context.unchanged:
                 raise CacheError(f"cache {self.store.name!r}: loading {len(keys)} keys failed: {context.failure}")
             return _checked(result)

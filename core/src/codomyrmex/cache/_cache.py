@@ -80,7 +80,7 @@ class Cache(_Memoizing, Generic[V]):
     def stats(self) -> CacheStats:
         """What this process did with the cache, and the size of its store, now."""
         usage = self._driver.usage()
-        return CacheStats(**self._store.recorder.counts(), **usage._asdict())
+        return CacheStats(**self._store.recorder.counts(), **usage._asdict(), backend=self._store.backend)
 
     @property
     def ttl_manager(self) -> TTLManager:

@@ -103,6 +103,26 @@ class Settings:
         ]
 
 
+@dataclass(frozen=True)
+class _ExporterOptions:
+    interval: float | None = option(60.0, kind="duration", optional=True, help="How long between two exports.")
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterSettings:
+    """What a config says of one exporter.
+
+    Attributes:
+        name: Its name.
+        interval: Seconds between two exports; None to be called on demand only.
+        options: Its own options, as they were written.
+    """
+
+    name: str
+    interval: float | None = 60.0
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """A whole config, its structure checked.
@@ -110,8 +130,8 @@ class Config:
     Attributes:
         caches: Options by cache name.
         defaults: Options of every cache without a table of its own.
-        exporters: Names of the exporters that are switched on.
-        enabled: Names of the plugins that are switched on.
+        exporters: The exporters that are switched on.
+        enabled: The plugins that are switched on: names, and their options.
         gate: Which plugins may be imported.
         source: Where it was read, for messages.
         environ: The environment that overrides it.
@@ -119,8 +139,8 @@ class Config:
 
     caches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    exporters: tuple[str, ...] = ()
-    enabled: tuple[str, ...] = ()
+    exporters: tuple[ExporterSettings, ...] = ()
+    enabled: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     gate: Gate = field(default_factory=Gate)
     source: str = "the config"
     environ: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -192,8 +212,8 @@ def read_config(config: Mapping[str, Any] | str | os.PathLike[str] | None, envir
     return Config(
         caches=caches,
         defaults=_table(config, "defaults", source),
-        exporters=_names(config, "exporters", source),
-        enabled=_names(plugins, "enable", source),
+        exporters=_exporters(config, source),
+        enabled=_enabled(plugins, source),
         gate=Gate(said_allow if "allow" in plugins or _ALLOW_VARIABLE in environ else None, said_block),
         source=source,
         environ=environ,
@@ -264,6 +284,34 @@ def _names(parent: Mapping[str, Any], name: str, source: str) -> tuple[str, ...]
     if not all(isinstance(one, str) for one in names):
         raise CacheConfigError(f"{source}: {name} must be a list of names")
     return tuple(names)
+
+
+def _exporters(config: Mapping[str, Any], source: str) -> tuple[ExporterSettings, ...]:
+    """The exporters of a list of names, or of a table of tables."""
+    table = _mapping(config.get("exporters"))
+    if table is None:
+        return tuple(ExporterSettings(name) for name in _names(config, "exporters", source))
+    made: list[ExporterSettings] = []
+    for name in table:
+        options = dict(_table(table, name, f"{source}, exporters"))
+        given = {"interval": options.pop("interval")} if "interval" in options else {}
+        where = f"{source}, exporter {name!r}"
+        timing = _options.parse(_ExporterOptions, given, where=where)
+        made.append(ExporterSettings(name, timing.interval, options))
+    return tuple(made)
+
+
+def _enabled(plugins: Mapping[str, Any], source: str) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    """The plugins of a list of names and of tables with a ``name``."""
+    entries: Any = plugins.get("enable", ())
+    enabled: list[tuple[str, Mapping[str, Any]]] = []
+    for entry in entries if isinstance(entries, (list, tuple)) else (None,):
+        table = {"name": entry} if isinstance(entry, str) else dict(_mapping(entry) or {})
+        name = table.pop("name", None)
+        if not isinstance(name, str):
+            raise CacheConfigError(f"{source}, plugins: enable must be a list of names, or of tables with a name")
+        enabled.append((name, table))
+    return tuple(enabled)
 
 
 def _split(text: str | None) -> tuple[str, ...]:

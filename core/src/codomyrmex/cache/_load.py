@@ -131,9 +131,12 @@ class Loader:
         if flight is not None:
             flight.start()
         arguments = (context,) if takes_context else ()
+        factory, observers = job.factory, self.store.observers
+        if observers is not None:
+            factory = observers.factory(job.storage, factory, awaited=not self._shell.inline)
         begin = time.perf_counter_ns()
         try:
-            value = yield self._shell.call, (() if flight is None else (flight,), job.factory, *arguments)
+            value = yield self._shell.call, (() if flight is None else (flight,), factory, *arguments)
             if context.failure is not None:
                 raise self._error(job, f"loading {show(job.key)} failed: {context.failure}")
             if context.unchanged and not context.has_value:

@@ -21,6 +21,7 @@ from .errors import CacheConfigError, CacheError, CacheInvalidationError
 
 if TYPE_CHECKING:
     from ._async_cache import AsyncCache
+    from ._exports import ExporterInfo, Exporters
 
 
 class _Open:
@@ -59,7 +60,7 @@ class CacheManager:
         self._open: dict[str, _Open] = {}
         self._lock = threading.RLock()
         self._closed = False
-        self._failing_exporters: set[str] = set()
+        self._exporters: Exporters | None = None
 
     def get_cache(self, name: str = "default", *, backend: str | None = None, **options: Any) -> Cache[Any]:
         """The cache called ``name``: the same object every time.
@@ -142,26 +143,34 @@ class CacheManager:
 
     def stats(self) -> dict[str, CacheStats]:
         """A snapshot of every open cache, by name."""
-        views = {name: opened.cache or opened.async_cache for name, opened in list(self._open.items())}
-        return {name: view.stats for name, view in views.items() if view is not None}
+        found = {name: self.stats_of(name) for name in self.open_caches()}
+        return {name: stats for name, stats in found.items() if stats is not None}
+
+    def stats_of(self, name: str) -> CacheStats | None:
+        """A snapshot of the cache called ``name``; None if it is not open."""
+        opened = self._open.get(name)
+        view = None if opened is None else opened.cache or opened.async_cache
+        return None if view is None else view.stats
+
+    def open_caches(self) -> list[str]:
+        """The names of the caches that are open, sorted."""
+        return sorted(name for name, opened in list(self._open.items()) if opened.cache or opened.async_cache)
 
     def export_stats(self) -> None:
-        """Hand `stats` to the exporters that the config switches on; one that fails is logged, once per outage."""
-        snapshots = self.stats()
-        for name in self._config.exporters:
-            try:
-                self._plugins.export(name, snapshots)
-            except Exception:
-                if name not in self._failing_exporters:
-                    self._failing_exporters.add(name)
-                    import logging
+        """Hand the statistics to the exporters of the config now; one that fails is logged, once per outage."""
+        self._exporting().run()
 
-                    logging.getLogger("codomyrmex.cache").exception("exporter %r failed", name)
-            else:
-                self._failing_exporters.discard(name)
+    def exporters(self) -> list[ExporterInfo]:
+        """How the exporters that the config names are doing."""
+        return [one.info for one in self._exporting().all]
 
     def close(self) -> None:
-        """Close every cache; the manager makes none afterwards, and a second call does nothing."""
+        """Close every cache; the manager makes none afterwards, and a second call does nothing.
+
+        Exporters with an interval get the statistics once more before; that takes a second at most.
+        """
+        if self._exporters is not None:
+            self._exporters.finish()
         with self._lock:
             self._closed = True
             opened, self._open = self._open, {}
@@ -196,7 +205,23 @@ class CacheManager:
         if opened.assembly.driver is not None:
             reaper.watch(opened.assembly.driver, opened.assembly.store.recorder)
         self._open[name] = opened
+        if self._config.exporters:
+            self._exporting().start()
         return opened
+
+    def _exporting(self) -> Exporters:
+        from ._exports import Exporter, Exporters, Snapshots
+
+        with self._lock:
+            if self._exporters is None:
+                snapshots, export = Snapshots(self), self._plugins.export
+                self._exporters = Exporters(
+                    [
+                        Exporter(one.name, one.interval, functools.partial(export, one.name, snapshots, one.options))
+                        for one in self._config.exporters
+                    ]
+                )
+            return self._exporters
 
     def _forget(self, name: str, opened: _Open, in_loop: bool) -> None:
         """Release a cache that has been closed; it is made anew when it is asked for again."""

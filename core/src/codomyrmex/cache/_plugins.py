@@ -19,12 +19,14 @@ from . import _discovery, hookspecs
 from ._discovery import CORE, KINDS, Found, Kind
 from ._events import Removal
 from .errors import CacheError, CachePluginError
+from .observing import Observer, ObserverRequest
 
 _HOOK_OF: Final[dict[str, Kind]] = {
     "create_backend": "backends",
     "create_async_backend": "backends",
     "create_serializer": "serializers",
     "create_eviction_policy": "eviction",
+    "create_observer": "plugins",
     "export_stats": "exporters",
     "on_evict": "plugins",
 }
@@ -102,12 +104,12 @@ class Plugins:
 
     Args:
         gate: Which may be imported.
-        enabled: Names of those of kind ``plugins`` that are switched on.
+        enabled: Those of kind ``plugins`` that are switched on: names, and their options.
     """
 
-    def __init__(self, gate: Gate, enabled: Sequence[str] = ()) -> None:
+    def __init__(self, gate: Gate, enabled: Sequence[tuple[str, Mapping[str, Any]]] = ()) -> None:
         self._gate = gate
-        self._enabled_names = tuple(enabled)
+        self._enabling = tuple(enabled)
         self._enabled: list[object] | None = None
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
@@ -203,11 +205,27 @@ class Plugins:
                 found.append((implementation.plugin_name, _taking_event(implementation)))
         return tuple(found)
 
-    def export(self, name: str, snapshots: Mapping[str, Any]) -> None:
-        """Hand ``snapshots`` to the exporter called ``name``."""
+    def observers(self, cache: str, backend: str) -> list[tuple[str, Observer]]:
+        """What the enabled plugins' ``create_observer`` gives for a cache, with their names.
+
+        Raises:
+            CachePluginError: One of them fails, or gives something else.
+        """
+        made: list[tuple[str, Observer]] = []
+        for (name, options), plugin in zip(self._enabling, self._enabled_plugins(), strict=True):
+            if not self._implements(plugin, "create_observer"):
+                continue
+            request = ObserverRequest(name=name, cache=cache, options=options, backend=backend)
+            observer = self.create("plugins", "create_observer", name, request, (Observer, type(None)))
+            if observer is not None:
+                made.append((name, observer))
+        return made
+
+    def export(self, name: str, snapshots: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+        """Hand ``snapshots`` and its ``options`` to the exporter called ``name``."""
         plugin = self.load("exporters", name)
         caller = self._manager.subset_hook_caller("export_stats", self._others(plugin, "export_stats"))
-        caller(snapshots=snapshots)
+        caller(snapshots=snapshots, options=options)
 
     def info(self) -> list[PluginInfo]:
         """Every plugin that is installed or registered."""
@@ -303,7 +321,7 @@ class Plugins:
 
     def _enabled_plugins(self) -> list[object]:
         if self._enabled is None:
-            self._enabled = [self.load("plugins", name) for name in self._enabled_names]
+            self._enabled = [self.load("plugins", name) for name, _ in self._enabling]
         return self._enabled
 
     def _others(self, plugin: object, hook: str) -> list[object]:

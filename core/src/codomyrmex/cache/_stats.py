@@ -64,6 +64,7 @@ class CacheStats:
         bytes: Their size in bytes; None where it is not known.
         max_entries: Limit on entries, None for none.
         max_bytes: Limit on bytes, None for none.
+        backend: Name of the backend.
     """
 
     hits: int = 0
@@ -83,6 +84,7 @@ class CacheStats:
     bytes: int | None = None
     max_entries: int | None = None
     max_bytes: int | None = None
+    backend: str = ""
 
     @property
     def hit_rate(self) -> float:

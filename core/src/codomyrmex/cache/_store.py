@@ -19,6 +19,8 @@ from .errors import CacheConnectionError, CacheError, CacheSerializationError
 if TYPE_CHECKING:
     import logging
 
+    from ._observed import Observers
+
 OnError: TypeAlias = Literal["raise", "degrade"]
 
 PATIENCE = 5.0
@@ -38,6 +40,7 @@ class Store:
         ready: Whether the driver needs no `open`.
         lease: Seconds that a load may take before somebody else begins another.
         retry_after: Seconds after a failed load for which a kept value is served without another.
+        observers: Who is told of loads; None for nobody.
         random_bits: Returns 64 random bits as an int; makes versions and tokens.
     """
 
@@ -53,6 +56,7 @@ class Store:
         ready: bool = True,
         lease: float = 30.0,
         retry_after: float = 10.0,
+        observers: Observers | None = None,
         random_bits: Callable[[], int] | None = None,
     ) -> None:
         self.name = keys.cache
@@ -78,6 +82,7 @@ class Store:
         """What is being loaded without a caller."""
         self.lease = lease
         self.retry_after = retry_after
+        self.observers = observers
         self.when_closed: Callable[[bool], None] | None = None
         self.async_view: Callable[[], Any] | None = None
         """Makes or finds the `AsyncCache` of this cache."""

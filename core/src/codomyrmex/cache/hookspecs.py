@@ -6,7 +6,7 @@ Hooks create things and report events; none is called for a ``get``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -14,6 +14,7 @@ from ._backend_request import BackendRequest
 from ._events import Removal
 from ._request import PluginRequest
 from ._stats import CacheStats
+from .observing import Observer, ObserverRequest
 
 if TYPE_CHECKING:
     from ._driver import AnyAsyncBackend, AnyBackend
@@ -49,8 +50,13 @@ def create_eviction_policy(request: PluginRequest) -> EvictionPolicy | None:
 
 
 @hookspec
-def export_stats(snapshots: Mapping[str, CacheStats]) -> None:
-    """Send the statistics of every cache, by name, somewhere."""
+def create_observer(request: ObserverRequest) -> Observer | None:
+    """Make what is told of each call of one cache's driver, and of each load."""
+
+
+@hookspec
+def export_stats(snapshots: Mapping[str, CacheStats], options: Mapping[str, Any]) -> None:
+    """Send the statistics of every open cache, by name, somewhere; ``snapshots`` may be kept, and is read anew."""
 
 
 @hookspec
