@@ -49,7 +49,7 @@ def create_eviction_policy(request: PluginRequest) -> EvictionPolicy | None:
     """Make the eviction policy of one cache."""
 
 
-@hookspec
+@hookspec(firstresult=True)
 def create_observer(request: ObserverRequest) -> Observer | None:
     """Make what is told of each call of one cache's driver, and of each load."""
 
