@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import os
 import threading
@@ -104,14 +105,15 @@ def test_at_an_interval(make: Makes) -> None:
 
 
 def test_a_list_of_names(make: Makes) -> None:
-    """Those of a list are called once a minute, and when the manager closes."""
+    """Those of a list are called at once, once a minute, and when the manager closes."""
     one = Exporter()
     manager = make(["one"], one=one)
     assert [info.interval for info in manager.exporters()] == [60.0]
-    manager.get_cache("app")
     assert one.seen == []
+    manager.get_cache("app")
+    until(lambda: len(one.seen) == 1, "the first export")
     manager.close()
-    assert len(one.seen) == 1
+    assert len(one.seen) == 2
 
 
 def test_the_interval_begins_anew(make: Makes) -> None:
@@ -121,7 +123,9 @@ def test_the_interval_begins_anew(make: Makes) -> None:
     for name in ("a", "b", "a"):
         manager.get_cache(name)
     assert len(exporter_threads()) == 1
-    assert one.seen == []
+    until(lambda: one.seen, "the first export")
+    time.sleep(0.05)
+    assert len(one.seen) == 1
 
 
 def test_snapshots_are_live(make: Makes) -> None:
@@ -206,11 +210,14 @@ def test_close_waits_for_nobody(make: Makes, monkeypatch: pytest.MonkeyPatch) ->
     one = Exporter()
     one.go.clear()
     manager = make({"one": {"interval": "1h"}}, one=one)
+    one.go.set()
     manager.get_cache("app")
+    until(lambda: one.seen, "the first export")
+    one.go.clear()
     start = time.monotonic()
     manager.close()
     assert time.monotonic() - start < 3 * 0.1 + 1
-    assert len(one.seen) == 1
+    until(lambda: len(one.seen) == 2, "the last export")
     one.go.set()
 
 
@@ -273,3 +280,28 @@ def test_a_missing_one(make: Makes, caplog: pytest.LogCaptureFixture) -> None:
     manager.export_stats()
     assert manager.exporters()[0].error == "CachePluginError"
     assert "there is no exporter 'nothing'" in caplog.text
+
+
+def test_log(make: Makes, caplog: pytest.LogCaptureFixture) -> None:
+    """One line of JSON for each cache, without keys."""
+    caplog.set_level(logging.INFO)
+    manager = make({"log": {"interval": "none", "logger": "mine"}})
+    cache = manager.get_cache("app", max_entries=5)
+    cache.set("secret key", 1)
+    cache.get("secret key")
+    cache.get("other")
+    manager.get_cache("second")
+    manager.export_stats()
+    assert [record.name for record in caplog.records] == ["mine"] * 2
+    first, second = (json.loads(record.getMessage()) for record in caplog.records)
+    assert (first["cache"], first["backend"], first["hits"], first["hit_rate"]) == ("app", "in_memory", 1, 0.5)
+    assert (first["max_entries"], second["cache"], second["sets"]) == (5, "second", 0)
+    assert "secret" not in caplog.text
+
+
+def test_mistakes_in_options_of_log(make: Makes, caplog: pytest.LogCaptureFixture) -> None:
+    """They are logged in place of the statistics."""
+    manager = make({"log": {"interval": "none", "levle": "info"}})
+    manager.export_stats()
+    assert manager.exporters()[0].error == "CacheConfigError"
+    assert "exporter 'log': unknown option 'levle'; allowed: level, logger. Did you mean 'level'?" in caplog.text

@@ -85,7 +85,7 @@ class Exporter:
     def __init__(self, name: str, interval: float | None, call: Callable[[], None]) -> None:
         self.name = name
         self.interval = interval
-        self.due = time.monotonic() + (interval or 0.0)
+        self.due = 0.0
         self._call = call
         self._state = threading.Lock()
         self._running: object = None
@@ -153,7 +153,7 @@ class Exporter:
 
 
 class Exporters:
-    """The exporters of one manager; those with an interval are called from `start` until `finish`."""
+    """The exporters of one manager; those with an interval are called at `start`, and then until `finish`."""
 
     def __init__(self, exporters: list[Exporter]) -> None:
         self.all = exporters

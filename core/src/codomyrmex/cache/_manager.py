@@ -156,6 +156,13 @@ class CacheManager:
         """The names of the caches that are open, sorted."""
         return sorted(name for name, opened in list(self._open.items()) if opened.cache or opened.async_cache)
 
+    @property
+    def snapshots(self) -> Mapping[str, CacheStats]:
+        """The same as a mapping that may be kept: what it shows is taken anew at each look."""
+        from ._exports import Snapshots
+
+        return Snapshots(self)
+
     def export_stats(self) -> None:
         """Hand the statistics to the exporters of the config now; one that fails is logged, once per outage."""
         self._exporting().run()
@@ -210,11 +217,11 @@ class CacheManager:
         return opened
 
     def _exporting(self) -> Exporters:
-        from ._exports import Exporter, Exporters, Snapshots
+        from ._exports import Exporter, Exporters
 
         with self._lock:
             if self._exporters is None:
-                snapshots, export = Snapshots(self), self._plugins.export
+                snapshots, export = self.snapshots, self._plugins.export
                 self._exporters = Exporters(
                     [
                         Exporter(one.name, one.interval, functools.partial(export, one.name, snapshots, one.options))

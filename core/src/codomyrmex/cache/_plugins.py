@@ -45,6 +45,11 @@ _PUBLISHED: Final[dict[tuple[str, str], str]] = {
     ("backends", "redis"): '"codomyrmex-cache[redis]"',
     ("serializers", "msgpack"): '"codomyrmex-cache[msgpack]"',
     ("serializers", "zstd"): '"codomyrmex-cache[zstd]"',
+    ("exporters", "opentelemetry"): '"codomyrmex-cache[opentelemetry]"',
+    ("exporters", "prometheus"): '"codomyrmex-cache[prometheus]"',
+    ("exporters", "top"): '"codomyrmex-cache[cli]"',
+    ("plugins", "opentelemetry"): '"codomyrmex-cache[opentelemetry]"',
+    ("plugins", "prometheus"): '"codomyrmex-cache[prometheus]"',
 }
 """What to install for the plugins that this project publishes."""
 
