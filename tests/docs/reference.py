@@ -17,7 +17,7 @@ from typing import Any
 from pages import ROOT
 
 PAGE = ROOT / "docs" / "reference.md"
-MODULES = ("", ".backend", ".serializers", ".eviction", ".hookspecs", ".options", ".errors", ".testing")
+MODULES = ("", ".backend", ".serializers", ".eviction", ".observing", ".hookspecs", ".options", ".errors", ".testing")
 """The public modules, behind ``codomyrmex.cache``."""
 _HEAD = """# Reference
 

@@ -14,6 +14,7 @@ from distributions import examples, ours
 from pages import ROOT, pages
 
 from codomyrmex.cache import Cache, CacheManager, CacheStats, Explanation, PluginInfo, _config, _pytest_plugin, errors
+from codomyrmex.cache._builtins.log import LogOptions
 from codomyrmex.cache._config import CacheOptions
 from codomyrmex.cache._discovery import KINDS
 from codomyrmex.cache._lookup import Found
@@ -22,6 +23,8 @@ from codomyrmex.cache.eviction import Cause, Entry, EvictionPolicy, View
 from codomyrmex_cache_file import FileOptions
 from codomyrmex_cache_memory import MemoryOptions
 from codomyrmex_cache_msgpack import MsgpackOptions
+from codomyrmex_cache_opentelemetry import OpenTelemetryOptions
+from codomyrmex_cache_prometheus import PrometheusOptions
 from codomyrmex_cache_redis import RedisOptions
 from codomyrmex_cache_zstd import ZstdOptions
 
@@ -30,7 +33,17 @@ WRITTEN = " ".join(page.path.read_text("utf-8") for name, page in DOCS.items() i
 CORE = ROOT / "core" / "src" / "codomyrmex" / "cache"
 
 
-SCHEMAS = (CacheOptions, FileOptions, MemoryOptions, MsgpackOptions, RedisOptions, ZstdOptions)
+SCHEMAS = (
+    CacheOptions,
+    FileOptions,
+    LogOptions,
+    MemoryOptions,
+    MsgpackOptions,
+    OpenTelemetryOptions,
+    PrometheusOptions,
+    RedisOptions,
+    ZstdOptions,
+)
 
 
 def text(name: str) -> str:
@@ -62,6 +75,9 @@ def rows(where: str) -> dict[str, list[str]]:
         (RedisOptions, "Options of redis"),
         (MsgpackOptions, "Options of msgpack"),
         (ZstdOptions, "Options of zstd"),
+        (LogOptions, "Options of log"),
+        (PrometheusOptions, "Options of prometheus"),
+        (OpenTelemetryOptions, "Options of opentelemetry"),
     ],
 )
 def test_options(schema: Any, heading: str) -> None:

@@ -19,8 +19,6 @@ from ._stats import CacheStats
 if TYPE_CHECKING:
     import logging
 
-    from ._manager import CacheManager
-
 PATIENCE = 5.0
 """Seconds after which an exporter counts as hanging."""
 FAREWELL = 1.0
@@ -31,25 +29,25 @@ class Snapshots(Mapping[str, CacheStats]):
     """The statistics of a manager's open caches by name, each taken when it is read.
 
     Args:
-        manager: Kept alive no longer than others do; without it there are no caches.
+        take: Gives the statistics of a cache; None if it is not open.
+        names: Gives the names of those that are.
     """
 
-    def __init__(self, manager: CacheManager) -> None:
-        self._manager = weakref.ref(manager)
+    def __init__(self, take: Callable[[str], CacheStats | None], names: Callable[[], list[str]]) -> None:
+        self._take = take
+        self._names = names
 
     def __getitem__(self, name: str) -> CacheStats:
-        manager = self._manager()
-        found = None if manager is None else manager.stats_of(name)
+        found = self._take(name)
         if found is None:
             raise KeyError(name)
         return found
 
     def __iter__(self) -> Iterator[str]:
-        manager = self._manager()
-        return iter(() if manager is None else manager.open_caches())
+        return iter(self._names())
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self._names())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import weakref
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -143,25 +144,25 @@ class CacheManager:
 
     def stats(self) -> dict[str, CacheStats]:
         """A snapshot of every open cache, by name."""
-        found = {name: self.stats_of(name) for name in self.open_caches()}
+        found = {name: self._stats_of(name) for name in self._open_names()}
         return {name: stats for name, stats in found.items() if stats is not None}
-
-    def stats_of(self, name: str) -> CacheStats | None:
-        """A snapshot of the cache called ``name``; None if it is not open."""
-        opened = self._open.get(name)
-        view = None if opened is None else opened.cache or opened.async_cache
-        return None if view is None else view.stats
-
-    def open_caches(self) -> list[str]:
-        """The names of the caches that are open, sorted."""
-        return sorted(name for name, opened in list(self._open.items()) if opened.cache or opened.async_cache)
 
     @property
     def snapshots(self) -> Mapping[str, CacheStats]:
         """The same as a mapping that may be kept: what it shows is taken anew at each look."""
         from ._exports import Snapshots
 
-        return Snapshots(self)
+        held = weakref.ref(self)
+
+        def take(name: str) -> CacheStats | None:
+            manager = held()
+            return None if manager is None else manager._stats_of(name)
+
+        def names() -> list[str]:
+            manager = held()
+            return [] if manager is None else manager._open_names()
+
+        return Snapshots(take, names)
 
     def export_stats(self) -> None:
         """Hand the statistics to the exporters of the config now; one that fails is logged, once per outage."""
@@ -215,6 +216,16 @@ class CacheManager:
         if self._config.exporters:
             self._exporting().start()
         return opened
+
+    def _stats_of(self, name: str) -> CacheStats | None:
+        """A snapshot of the cache called ``name``; None if it is not open."""
+        opened = self._open.get(name)
+        view = None if opened is None else opened.cache or opened.async_cache
+        return None if view is None else view.stats
+
+    def _open_names(self) -> list[str]:
+        """The names of the caches that are open, sorted."""
+        return sorted(name for name, opened in list(self._open.items()) if opened.cache or opened.async_cache)
 
     def _exporting(self) -> Exporters:
         from ._exports import Exporter, Exporters
