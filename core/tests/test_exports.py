@@ -221,6 +221,19 @@ def test_close_waits_for_nobody(make: Makes, monkeypatch: pytest.MonkeyPatch) ->
     one.go.set()
 
 
+def test_close_during_an_export(make: Makes) -> None:
+    """The last export comes after the one that is under way."""
+    one = Exporter()
+    one.go.clear()
+    manager = make({"one": {"interval": "1h"}}, one=one)
+    manager.get_cache("app").set("key", 1)
+    until(lambda: one.seen, "the first export")
+    manager.get_cache("app").set("key", 2)
+    threading.Timer(0.1, one.go.set).start()
+    manager.close()
+    assert [seen["app"].sets for seen in one.seen][1:] == [2]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 def test_a_fork(make: Makes) -> None:
     """A child exports by itself."""

@@ -85,7 +85,7 @@ class Exporter:
         self.interval = interval
         self.due = 0.0
         self._call = call
-        self._state = threading.Lock()
+        self._state = threading.Condition()
         self._running: object = None
         self._exports = self._failures = 0
         self._error = ""
@@ -108,11 +108,15 @@ class Exporter:
         """Whether nobody waits for it any more."""
         return self._hanging
 
-    def run(self) -> None:
-        """Call it, unless it is being called; what it raises is counted, and logged once per outage."""
+    def run(self, patience: float = 0.0) -> None:
+        """Call it; what it raises is counted, and logged once per outage.
+
+        Args:
+            patience: Seconds to wait for a call that is under way. If that hasn't ended then, there is no other.
+        """
         call = object()
         with self._state:
-            if self._running is not None:
+            if not self._state.wait_for(lambda: self._running is None, patience):
                 return
             self._running = call
             self._exports += 1
@@ -132,12 +136,13 @@ class Exporter:
                 came_back, self._hanging, self._running = self._hanging, False, None
                 self._failures += bool(error) and not came_back
                 self._error = error
+                self._state.notify()
         if came_back:
             _logger().info("exporter %r has come back", self.name)
 
     def reset(self) -> None:
         """Forget a call that a fork has left behind in the parent."""
-        self._state = threading.Lock()
+        self._state = threading.Condition()
         self._running, self._hanging = None, False
 
     def _abandon(self, call: object) -> None:
@@ -177,7 +182,7 @@ class Exporters:
 
     def _last(self) -> None:
         for one in self.timed:
-            one.run()
+            one.run(FAREWELL)
 
 
 class Timetable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -65,7 +65,7 @@ class _Tracing(Observer):
         self._loads = meter.create_histogram(f"{NAME}.load.duration", unit="s", description="Time of loads")
 
     @contextmanager
-    def watch(self, operation: str, key: str | None, outcome: Outcome) -> Iterator[None]:
+    def watch(self, operation: str, key: str | None, outcome: Outcome) -> Generator[None]:
         if operation in _UNWATCHED:
             yield
             return

@@ -13,7 +13,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in FILES:
         print(f"usage: python -m codomyrmex_cache_prometheus {' | '.join(FILES)}", file=sys.stderr)
         return 2
-    sys.stdout.write(resources.files(__package__).joinpath(FILES[arguments[0]]).read_text("utf-8"))
+    sys.stdout.write(resources.files("codomyrmex_cache_prometheus").joinpath(FILES[arguments[0]]).read_text("utf-8"))
     return 0
 
 

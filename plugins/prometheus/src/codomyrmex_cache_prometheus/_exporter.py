@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +80,7 @@ class _Timing(Observer):
         self._children: dict[tuple[str, str], Any] = {}
 
     @contextmanager
-    def watch(self, operation: str, key: str | None, outcome: Outcome) -> Iterator[None]:
+    def watch(self, operation: str, key: str | None, outcome: Outcome) -> Generator[None]:
         begin = time.perf_counter()
         result = "error"
         try:
