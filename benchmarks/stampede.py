@@ -106,7 +106,7 @@ def in_tasks(url: str) -> Iterator[tuple[str, Contender]]:
 
         yield f"cashews, lock=True, {name}", cashews
 
-    logging.getLogger("aiocache").disabled = True  # a traceback for each task that gets no connection
+    logging.getLogger("aiocache").setLevel("CRITICAL")  # a traceback for each task that gets no connection
 
     from aiocache import RedisCache, SimpleMemoryCache, cached_stampede
 

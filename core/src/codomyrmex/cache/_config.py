@@ -303,9 +303,10 @@ def _exporters(config: Mapping[str, Any], source: str) -> tuple[ExporterSettings
 
 def _enabled(plugins: Mapping[str, Any], source: str) -> tuple[tuple[str, Mapping[str, Any]], ...]:
     """The plugins of a list of names and of tables with a ``name``."""
-    entries: Any = plugins.get("enable", ())
+    value: Any = plugins.get("enable", ())
+    entries: list[Any] = list(cast("list[Any]", value)) if isinstance(value, (list, tuple)) else [None]
     enabled: list[tuple[str, Mapping[str, Any]]] = []
-    for entry in entries if isinstance(entries, (list, tuple)) else (None,):
+    for entry in entries:
         table = {"name": entry} if isinstance(entry, str) else dict(_mapping(entry) or {})
         name = table.pop("name", None)
         if not isinstance(name, str):
