@@ -1,7 +1,8 @@
 """Check the types of the installed packages, ours and the examples', with mypy and pyright.
 
 The verdict is what a user's checker sees: a module or py.typed that is missing from a wheel is an error too. So are
-the programs in tests/typing, which say what has to be revealed, and which lines have to be errors.
+the programs in tests/typing, which say what has to be revealed, and which lines have to be errors; and so is what
+`codomyrmex-cache new-plugin` writes.
 """
 
 from __future__ import annotations
@@ -106,6 +107,25 @@ def programs() -> bool:
     return good
 
 
+def written_plugins() -> bool:
+    """Check what ``codomyrmex-cache new-plugin`` writes, as its author would: the package and its tests, strictly."""
+    from codomyrmex_cache_cli._new_plugin import write
+
+    good = True
+    with tempfile.TemporaryDirectory() as scratch:
+        for kind in ("backend", "eviction", "serializer", "exporter"):
+            place = write(kind, f"my_{kind}", Path(scratch, kind))
+            Path(place, "pyrightconfig.json").write_text('{"typeCheckingMode": "strict", "extraPaths": ["src"]}')
+            for command in (
+                ["mypy", "--strict", "--config-file=", "src", "tests"],
+                ["pyright", "--pythonpath", sys.executable, "-p", "."],
+            ):
+                environment = {**os.environ, "MYPYPATH": "src"}
+                done = subprocess.run([sys.executable, "-m", *command], cwd=place, env=environment, check=False)
+                good = good and done.returncode == 0
+    return good
+
+
 def main() -> None:
     verdicts = []
     for checker in (mypy, pyright):
@@ -113,6 +133,8 @@ def main() -> None:
         verdicts.append(checker())
     print(f"programs: {', '.join(program.name for program in PROGRAMS)}", flush=True)
     verdicts.append(programs())
+    print("written by new-plugin", flush=True)
+    verdicts.append(written_plugins())
     raise SystemExit(not all(verdicts))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,6 +16,7 @@ PROGRAM = "codomyrmex-cache"
 
 app = typer.Typer(add_completion=False, help="Look into, change, check and try the caches of codomyrmex-cache.")
 
+PluginKind = Literal["backend", "eviction", "serializer", "exporter"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs in place of a table.")]
 
 
@@ -72,6 +73,18 @@ def doctor(
     from . import _doctor
 
     return _doctor.show(config, json)
+
+
+@app.command()
+def new_plugin(
+    kind: Annotated[PluginKind, typer.Argument(help="What it is to be.")],
+    name: Annotated[str, typer.Argument(help="Its name in config: lower-case letters, digits, underscores.")],
+    directory: Annotated[Path | None, typer.Option(help="Where to write it; without it, a new directory here.")] = None,
+) -> int:
+    """Write a complete distribution with a plugin that works, and its tests, for you to change."""
+    from . import _new_plugin
+
+    return _new_plugin.show(kind, name, directory)
 
 
 @app.command()

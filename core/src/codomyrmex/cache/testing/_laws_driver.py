@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -99,6 +99,10 @@ class DriverLaws(Fixtures):
 
     def test_capabilities_hold_together(self, capabilities: Capabilities) -> None:
         """What a driver declares makes sense."""
+        declared = {"stores": capabilities.stores, "clock": capabilities.clock, "blocking": capabilities.blocking}
+        for name, value in declared.items():
+            allowed = get_args(get_type_hints(Capabilities)[name])
+            assert value in allowed, f"{name} is one of {allowed}, not {value!r}"
         assert not (capabilities.shared and capabilities.stores == "objects"), "objects can't be shared by processes"
         assert not (capabilities.persistent and capabilities.clock == "process"), (
             "such times mean nothing after a restart"
