@@ -21,7 +21,7 @@ PROMISED = {
     "codomyrmex.cache.backends": {"in_memory", "memory", "null", "redis", "rediss"},
     "codomyrmex.cache.serializers": {"json", "msgpack", "pickle", "zstd"},
     "codomyrmex.cache.eviction": {"fifo", "lru", "none", "sieve"},
-    "codomyrmex.cache.exporters": {"log", "opentelemetry", "prometheus"},
+    "codomyrmex.cache.exporters": {"log", "opentelemetry", "prometheus", "top"},
     "codomyrmex.cache.plugins": {"opentelemetry", "prometheus"},
     "console_scripts": {"codomyrmex-cache"},
     "pytest11": {"codomyrmex_cache"},

@@ -1,7 +1,7 @@
 """The command ``codomyrmex-cache``: what is in a cache, what is installed, whether a config works, and a demo.
 
 Importing this package imports nothing else; `main` brings typer, and each command (`_content`, `_whole`, `_plugins`,
-`_doctor`, `_demo`) what it needs.
+`_doctor`, `_demo`, `_top`, `_new_plugin`) what it needs. `_publish` is a plugin: the exporter `top`.
 """
 
 from __future__ import annotations

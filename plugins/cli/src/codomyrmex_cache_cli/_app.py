@@ -76,6 +76,23 @@ def doctor(
 
 
 @app.command()
+def top(
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
+    processes: Annotated[bool, typer.Option("--processes", help="A line for each process.")] = False,
+    cache: Annotated[str | None, typer.Option(help="Only this cache.")] = None,
+    directory: Annotated[
+        Path | None, typer.Option(help="Where the exporter puts its files, if its config says so.")
+    ] = None,
+    json: AsJson = False,
+) -> int:
+    """Watch the caches of running processes: hit rates, loads, errors, sizes. Their configs name the exporter `top`."""
+    from . import _top
+
+    return _top.show(interval, once=once, as_json=json, processes=processes, cache=cache, directory=directory)
+
+
+@app.command()
 def new_plugin(
     kind: Annotated[PluginKind, typer.Argument(help="What it is to be.")],
     name: Annotated[str, typer.Argument(help="Its name in config: lower-case letters, digits, underscores.")],
