@@ -14,7 +14,7 @@ import typer
 
 PROGRAM = "codomyrmex-cache"
 
-app = typer.Typer(add_completion=False, help="Look into, change, check and try the caches of codomyrmex-cache.")
+app = typer.Typer(help="Look into, change, check and try the caches of codomyrmex-cache.")
 
 PluginKind = Literal["backend", "eviction", "serializer", "exporter"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs in place of a table.")]

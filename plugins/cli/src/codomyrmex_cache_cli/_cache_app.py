@@ -13,12 +13,28 @@ from ._values import STDIN, Form
 
 __all__ = ["app"]
 
-CacheName = Annotated[str, typer.Argument(metavar="CACHE", help="Name of the cache.")]
+
+def _caches(context: typer.Context, incomplete: str) -> list[str]:
+    from . import _complete
+
+    return _complete.caches(context, incomplete)
+
+
+def _backends(context: typer.Context, incomplete: str) -> list[str]:
+    from . import _complete
+
+    return _complete.backends(context, incomplete)
+
+
+CacheName = Annotated[str, typer.Argument(metavar="CACHE", help="Name of the cache.", autocompletion=_caches)]
 Key = Annotated[str, typer.Argument(metavar="KEY", help="Key of the entry.")]
 Config = Annotated[
     Path | None, typer.Option("--config", help="TOML file in place of the one that CODOMYRMEX_CACHE_CONFIG names.")
 ]
-Backend = Annotated[str | None, typer.Option("--backend", help="Name or URL of the backend, in place of the config's.")]
+Backend = Annotated[
+    str | None,
+    typer.Option("--backend", help="Name or URL of the backend, in place of the config's.", autocompletion=_backends),
+]
 
 
 @app.command()
@@ -118,7 +134,10 @@ def clear(
 
 @app.command()
 def stats(
-    cache: Annotated[str | None, typer.Argument(metavar="[CACHE]", help="Name of the cache; without it, all.")] = None,
+    cache: Annotated[
+        str | None,
+        typer.Argument(metavar="[CACHE]", help="Name of the cache; without it, all.", autocompletion=_caches),
+    ] = None,
     config: Config = None,
     backend: Backend = None,
     json: AsJson = False,
