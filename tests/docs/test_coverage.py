@@ -20,6 +20,7 @@ from codomyrmex.cache._discovery import KINDS
 from codomyrmex.cache._lookup import Found
 from codomyrmex.cache.backend import Backend, BackendRequest, Capabilities
 from codomyrmex.cache.eviction import Cause, Entry, EvictionPolicy, View
+from codomyrmex_cache_cli._publish import TopOptions
 from codomyrmex_cache_file import FileOptions
 from codomyrmex_cache_memory import MemoryOptions
 from codomyrmex_cache_msgpack import MsgpackOptions
@@ -42,6 +43,7 @@ SCHEMAS = (
     OpenTelemetryOptions,
     PrometheusOptions,
     RedisOptions,
+    TopOptions,
     ZstdOptions,
 )
 
@@ -76,6 +78,7 @@ def rows(where: str) -> dict[str, list[str]]:
         (MsgpackOptions, "Options of msgpack"),
         (ZstdOptions, "Options of zstd"),
         (LogOptions, "Options of log"),
+        (TopOptions, "Options of top"),
         (PrometheusOptions, "Options of prometheus"),
         (OpenTelemetryOptions, "Options of opentelemetry"),
     ],

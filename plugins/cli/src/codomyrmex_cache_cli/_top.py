@@ -183,9 +183,9 @@ def table(rows: Sequence[Line], width: int, processes: bool) -> Table:
     """
     wide = width >= 110
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    texts = ["cache", *(["backend"] if wide else []), *(["process"] if processes else ["processes"] if wide else [])]
+    texts = ["cache", *(["backend"] if wide else []), *(["process"] if processes else ["procs"] if wide else [])]
     for heading in texts:
-        view.add_column(heading, overflow="ellipsis", min_width=7)
+        view.add_column(heading, overflow="ellipsis", min_width=min(len(heading), 7))
     numbers = ["hit rate", "now", "reads/s", "loads/s", "load time", "errors", "evicted", "entries", "size"]
     left_out = set() if wide else {"evicted", "hit rate"} if processes else {"evicted"}
     numbers = [heading for heading in numbers if heading not in left_out]
@@ -195,7 +195,7 @@ def table(rows: Sequence[Line], width: int, processes: bool) -> Table:
         rate, total = row.rates, row.totals
         counted = rate if rate.get("loads") else total
         bad = "red" if rate.get("errors") else "yellow" if total["errors"] else ""
-        words = {"cache": row.cache, "backend": row.backend, "process": row.who, "processes": row.who}
+        words = {"cache": row.cache, "backend": row.backend, "process": row.who, "procs": row.who}
         cells: dict[str, str | Text] = {
             "hit rate": _share(total),
             "now": _share(rate),
