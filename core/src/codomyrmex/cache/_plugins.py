@@ -11,7 +11,6 @@ import importlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 import pluggy
@@ -19,6 +18,7 @@ import pluggy
 from . import _discovery, hookspecs
 from ._discovery import CORE, KINDS, Found, Kind
 from ._events import Removal
+from ._hook_manager import HookManager
 from .errors import CacheError, CachePluginError
 from .observing import Observer, ObserverRequest
 
@@ -105,34 +105,6 @@ class PluginInfo:
     detail: str = ""
 
 
-class _HookManager(pluggy.PluginManager):
-    """pluggy's manager, but it looks only at what can be a hook.
-
-    Its look at an attribute costs 10 µs, and a plugin's module has dozens of them.
-    """
-
-    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
-        """See pluggy."""
-        return super().parse_hookimpl_opts(plugin, name) if _may_be_hook(plugin, name, "impl") else None
-
-    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> pluggy.HookspecOpts | None:
-        """See pluggy."""
-        return (
-            super().parse_hookspec_opts(module_or_class, name) if _may_be_hook(module_or_class, name, "spec") else None
-        )
-
-
-def _may_be_hook(holder: object, name: str, mark: str) -> bool:
-    if name.startswith("__"):
-        return False
-    if not isinstance(holder, ModuleType):
-        return True
-    found = vars(holder).get(name)
-    if isinstance(found, FunctionType):
-        return hasattr(found, f"{hookspecs.PROJECT}_{mark}")
-    return isinstance(found, (MethodType, classmethod, staticmethod))
-
-
 class Plugins:
     """The plugins of one manager.
 
@@ -145,7 +117,7 @@ class Plugins:
         self._gate = gate
         self._enabling = tuple(enabled)
         self._enabled: list[object] | None = None
-        self._manager = _HookManager(hookspecs.PROJECT)
+        self._manager = HookManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._loaded: dict[tuple[Kind, str], object] = {}
         self._registered: set[tuple[Kind, str]] = set()

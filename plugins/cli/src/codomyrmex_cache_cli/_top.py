@@ -187,7 +187,7 @@ def table(rows: Sequence[Line], width: int, processes: bool) -> Table:
     for heading in texts:
         view.add_column(heading, overflow="ellipsis", min_width=min(len(heading), 7))
     numbers = ["hit rate", "now", "reads/s", "loads/s", "load time", "errors", "evicted", "entries", "size"]
-    left_out = set() if wide else {"evicted", "hit rate"} if processes else {"evicted"}
+    left_out = () if wide else ("evicted", "hit rate") if processes else ("evicted",)
     numbers = [heading for heading in numbers if heading not in left_out]
     for heading in numbers:
         view.add_column(heading if wide else heading.split()[0], justify="right", no_wrap=True)
