@@ -17,7 +17,18 @@ from typing import Any
 from pages import ROOT
 
 PAGE = ROOT / "docs" / "reference.md"
-MODULES = ("", ".backend", ".serializers", ".eviction", ".observing", ".hookspecs", ".options", ".errors", ".testing")
+MODULES = (
+    "",
+    ".backend",
+    ".serializers",
+    ".eviction",
+    ".observing",
+    ".measures",
+    ".hookspecs",
+    ".options",
+    ".errors",
+    ".testing",
+)
 """The public modules, behind ``codomyrmex.cache``."""
 _HEAD = """# Reference
 
@@ -32,6 +43,7 @@ _VALUES = {
     "EVICT": "The plain verdict `Evict()`.",
     "HEADER_SIZE": "Bytes of a record's header.",
     "Kind": "Type of the kinds of options that `option` knows.",
+    "MEASURES": "All measures.",
     "SKIP": "The plain verdict `Skip()`.",
     "Verdict": "Type of what `EvictionPolicy.judge` returns.",
     "Version": "Type of a record's version: bytes, or an int in stores of objects.",

@@ -82,7 +82,7 @@ def test_metrics() -> None:
         assert found["codomyrmex.cache.writes", "app", ""] == 2
         assert found["codomyrmex.cache.loads", "app", ""] == 1
         assert found["codomyrmex.cache.entries", "app", ""] == 2
-        assert found["codomyrmex.cache.limit.entries", "app", ""] == 100
+        assert found["codomyrmex.cache.limit_entries", "app", ""] == 100
         assert found["codomyrmex.cache.load.duration", "app", ""] == 1
         assert found["codomyrmex.cache.operation.duration", "app", ""] >= 4
         cache.get(SECRET)
