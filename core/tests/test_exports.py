@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from loading import until
 
-from codomyrmex.cache import CacheConfigError, CacheManager, CacheStats, _exports, hookimpl
+from codomyrmex.cache import CacheConfigError, CacheManager, CachePluginError, CacheStats, _exports, hookimpl
 
 SOON = "20ms"
 
@@ -286,13 +286,16 @@ def test_mistakes(exporters: Any, message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
-def test_a_missing_one(make: Makes, caplog: pytest.LogCaptureFixture) -> None:
-    """It doesn't keep anyone from caching; the log says what is wrong."""
+def test_a_missing_one(make: Makes) -> None:
+    """The first cache isn't opened, and the error says what is there; a manager that doesn't export doesn't care."""
     manager = make(["nothing"])
-    manager.get_cache("app").set("key", 1)
-    manager.export_stats()
-    assert manager.exporters()[0].error == "CachePluginError"
-    assert "there is no exporter 'nothing'" in caplog.text
+    for ask in (lambda: manager.get_cache("app"), manager.export_stats, manager.exporters):
+        with pytest.raises(CachePluginError, match="there is no exporter 'nothing'; installed: log"):
+            ask()
+    assert manager.stats() == {}
+    with CacheManager({"exporters": ["nothing"]}, environ={}, exporting=False) as silent:
+        assert silent.get_cache("app").set("key", 1)
+        assert silent.exporters() == []
 
 
 def test_log(make: Makes, caplog: pytest.LogCaptureFixture) -> None:
@@ -312,9 +315,26 @@ def test_log(make: Makes, caplog: pytest.LogCaptureFixture) -> None:
     assert "secret" not in caplog.text
 
 
-def test_mistakes_in_options_of_log(make: Makes, caplog: pytest.LogCaptureFixture) -> None:
-    """They are logged in place of the statistics."""
-    manager = make({"log": {"interval": "none", "levle": "info"}})
+def test_mistakes_in_options(make: Makes) -> None:
+    """Options that an exporter declares are checked before a cache is opened."""
+    message = "the config, exporter 'log': unknown option 'levle'; allowed: level, logger. Did you mean 'level'?"
+    manager = make({"log": {"levle": "info"}})
+    with pytest.raises(CacheConfigError) as caught:
+        manager.get_cache("app")
+    assert str(caught.value) == message
+    assert manager.stats() == {}
+
+
+def test_on_demand_is_bounded(make: Makes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks waits no longer than patience for one that hangs, and the others have their turn."""
+    monkeypatch.setattr(_exports, "PATIENCE", 0.2)
+    bad, good = Exporter(), Exporter()
+    bad.go.clear()
+    manager = make({"bad": {"interval": "none"}, "good": {"interval": "none"}}, bad=bad, good=good)
+    start = time.monotonic()
     manager.export_stats()
-    assert manager.exporters()[0].error == "CacheConfigError"
-    assert "exporter 'log': unknown option 'levle'; allowed: level, logger. Did you mean 'level'?" in caplog.text
+    assert time.monotonic() - start < 3 * 0.2
+    assert len(good.seen) == 1
+    until(lambda: manager.exporters()[0].hanging, "patience to end")
+    bad.go.set()
+    until(lambda: not manager.exporters()[0].hanging, "it to come back")

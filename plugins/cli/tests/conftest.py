@@ -95,8 +95,8 @@ def bytes_plugin(manager: CacheManager) -> StorePlugin:
 def app(bytes_plugin: StorePlugin, monkeypatch: pytest.MonkeyPatch) -> Cache[Any]:
     """What a program sees of the cache ``app`` on the backend ``bytes``, on which commands work, too."""
 
-    def manager(config: Any = None) -> CacheManager:
-        made = CacheManager(config or {"caches": {"app": {"backend": "bytes", "serializer": "json"}}})
+    def manager(config: Any = None, **options: Any) -> CacheManager:
+        made = CacheManager(config or {"caches": {"app": {"backend": "bytes", "serializer": "json"}}}, **options)
         made.register(bytes_plugin, "bytes")
         return made
 

@@ -144,7 +144,7 @@ def test_a_cached_result_that_is_not_the_uncached_one_fails_the_demo(
     """Exit code 1, after the table, with the name of the first module that differs."""
     real = _demo.measure
 
-    def manager_with_plugin(*_: Any) -> CacheManager:
+    def manager_with_plugin(*_: Any, **__: Any) -> CacheManager:
         manager = CacheManager({})
         manager.register(bytes_plugin, "bytes")
         return manager

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from codomyrmex.cache import CacheManager
+from codomyrmex.cache import CacheConfigError, CacheManager
 from codomyrmex_cache_prometheus import CacheCollector, _exporter
 
 LABELS = {"cache": "app", "backend": "null"}
@@ -91,17 +91,19 @@ def test_histograms(manager: CacheManager) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"prot": 1}, "exporter 'prometheus': unknown option 'prot'; allowed: address, port. Did you mean 'port'?"),
-        ({"port": "many"}, "exporter 'prometheus', option 'port': got 'many'"),
+        (
+            {"prot": 1},
+            "the config, exporter 'prometheus': unknown option 'prot'; allowed: address, port. Did you mean 'port'?",
+        ),
+        ({"port": "many"}, "the config, exporter 'prometheus', option 'port': got 'many'"),
     ],
 )
-def test_mistakes(options: dict[str, Any], message: str, caplog: pytest.LogCaptureFixture) -> None:
-    """They are logged."""
+def test_mistakes(options: dict[str, Any], message: str) -> None:
+    """They keep the first cache from being opened."""
     config = {**CONFIG, "exporters": {"prometheus": {"interval": "none", **options}}}
-    with CacheManager(config, environ={}) as manager:
-        manager.export_stats()
-        assert manager.exporters()[0].error == "CacheConfigError"
-    assert message in caplog.text
+    with CacheManager(config, environ={}) as manager, pytest.raises(CacheConfigError) as caught:
+        manager.get_cache("app")
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(("name", "begins"), [("dashboard", "{"), ("rules", "# Prometheus rules")])

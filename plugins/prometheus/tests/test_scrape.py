@@ -132,6 +132,16 @@ def test_promtool(metrics: str) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+@needs_prometheus
+def test_alerts(tmp_path: Path) -> None:
+    """Each alert fires for the cache that gives reason to, and for no other."""
+    (tmp_path / "rules.yml").write_text(FILES.joinpath("rules.yml").read_text("utf-8"))
+    shutil.copy(Path(__file__).with_name("rules_test.yml"), tmp_path)
+    command = ["promtool", "test", "rules", "rules_test.yml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_labels(metrics: str) -> None:
     """They are few, and no key is among them."""
     text = fetched(f"http://{metrics}/metrics")

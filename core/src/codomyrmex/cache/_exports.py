@@ -168,9 +168,11 @@ class Exporters:
             timetable.add(self)
 
     def run(self) -> None:
-        """Call all of them now, in this thread."""
+        """Call all of them now, each in a thread that is left alone if it hangs."""
         for one in self.all:
-            one.run()
+            thread = threading.Thread(target=one.run, args=(PATIENCE,), name="codomyrmex-cache-exporter", daemon=True)
+            thread.start()
+            thread.join(PATIENCE)
 
     def finish(self) -> None:
         """Call those that have an interval once more, and never again; waits a second at most."""

@@ -43,6 +43,7 @@ class CacheManager:
             file that the environment variable ``CODOMYRMEX_CACHE_CONFIG`` names, or for no config at all.
         clock: Returns seconds; replaces the clocks of all drivers, for tests.
         environ: Replaces the process's environment.
+        exporting: Whether exporters are called; a tool that looks into a program's caches has nothing to tell.
 
     Raises:
         CacheConfigError: The config is malformed. Options of a cache are checked when it is first asked for.
@@ -54,6 +55,7 @@ class CacheManager:
         *,
         clock: Clock | None = None,
         environ: Mapping[str, str] | None = None,
+        exporting: bool = True,
     ) -> None:
         self._config = read_config(config, os.environ if environ is None else environ)
         self._clock = clock
@@ -62,6 +64,7 @@ class CacheManager:
         self._lock = threading.RLock()
         self._closed = False
         self._exporters: Exporters | None = None
+        self._chosen_exporters = self._config.exporters if exporting else ()
 
     def get_cache(self, name: str = "default", *, backend: str | None = None, **options: Any) -> Cache[Any]:
         """The cache called ``name``: the same object every time.
@@ -72,8 +75,9 @@ class CacheManager:
             options: Further settings, in place of the config's.
 
         Raises:
-            CacheConfigError: A setting is unknown or malformed, or differs from those of the cache that is open.
-            CachePluginError: A plugin that it names is missing, blocked or broken.
+            CacheConfigError: A setting is unknown or malformed, or differs from those of the cache that is open; or an
+                exporter's option is.
+            CachePluginError: A plugin that it names, or an exporter of the config, is missing, blocked or broken.
         """
         with self._lock:
             opened = self._opened(name, backend, options)
@@ -165,7 +169,13 @@ class CacheManager:
         return Snapshots(take, names)
 
     def export_stats(self) -> None:
-        """Hand the statistics to the exporters of the config now; one that fails is logged, once per outage."""
+        """Hand the statistics to the exporters of the config now; one that fails is logged, once per outage.
+
+        Waits five seconds at most for each of them.
+
+        Raises:
+            CacheError: An exporter that the config names is missing, blocked or broken, or an option of it is wrong.
+        """
         self._exporting().run()
 
     def exporters(self) -> list[ExporterInfo]:
@@ -207,14 +217,15 @@ class CacheManager:
                     f"cache {name!r} is open with other settings (open and asked): {'; '.join(different)}", cache=name
                 )
             return opened
+        exporters = self._exporting() if self._chosen_exporters else None  # a mistake in their config shows here
         opened = _Open(Assembly(settings, self._plugins, self._clock))
         opened.assembly.store.when_closed = functools.partial(self._forget, name, opened)
         opened.assembly.store.async_view = functools.partial(self.get_async_cache, name)
         if opened.assembly.driver is not None:
             reaper.watch(opened.assembly.driver, opened.assembly.store.recorder)
         self._open[name] = opened
-        if self._config.exporters:
-            self._exporting().start()
+        if exporters is not None:
+            exporters.start()
         return opened
 
     def _stats_of(self, name: str) -> CacheStats | None:
@@ -232,12 +243,10 @@ class CacheManager:
 
         with self._lock:
             if self._exporters is None:
-                snapshots, export = self.snapshots, self._plugins.export
+                snapshots, find, source = self.snapshots, self._plugins.exporter, self._config.source
+                calls = [(one, find(one.name, one.options, source)) for one in self._chosen_exporters]
                 self._exporters = Exporters(
-                    [
-                        Exporter(one.name, one.interval, functools.partial(export, one.name, snapshots, one.options))
-                        for one in self._config.exporters
-                    ]
+                    [Exporter(one.name, one.interval, functools.partial(call, snapshots)) for one, call in calls]
                 )
             return self._exporters
 

@@ -21,6 +21,7 @@ from ._events import Removal
 from ._hook_manager import HookManager
 from .errors import CacheError, CachePluginError
 from .observing import Observer, ObserverRequest
+from .options import parse
 
 _HOOK_OF: Final[dict[str, Kind]] = {
     "create_backend": "backends",
@@ -227,11 +228,28 @@ class Plugins:
                 made.append((name, observer))
         return made
 
-    def export(self, name: str, snapshots: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-        """Hand ``snapshots`` and its ``options`` to the exporter called ``name``."""
+    def exporter(self, name: str, options: Mapping[str, Any], source: str) -> Callable[[Mapping[str, Any]], None]:
+        """What hands snapshots to the exporter called ``name``.
+
+        Args:
+            name: Its name in config.
+            options: As the user wrote them; checked if the plugin says what they are.
+            source: Where they were read, for messages.
+
+        Raises:
+            CachePluginError: It can't be found or loaded.
+            CacheConfigError: An option is unknown or malformed.
+        """
         plugin = self.load("exporters", name)
-        caller = self._manager.subset_hook_caller("export_stats", self._others(plugin, "export_stats"))
-        caller(snapshots=snapshots, options=options)
+        schema = getattr(plugin, "exporter_options", None)
+        given = options if schema is None else parse(schema, options, where=f"{source}, exporter {name!r}")
+
+        def export(snapshots: Mapping[str, Any]) -> None:
+            # Made anew each time: it leaves out what is registered when it is made.
+            caller = self._manager.subset_hook_caller("export_stats", self._others(plugin, "export_stats"))
+            caller(snapshots=snapshots, options=given)
+
+        return export
 
     def info(self) -> list[PluginInfo]:
         """Every plugin that is installed or registered."""

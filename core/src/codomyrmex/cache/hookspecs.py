@@ -55,8 +55,11 @@ def create_observer(request: ObserverRequest) -> Observer | None:
 
 
 @hookspec
-def export_stats(snapshots: Mapping[str, CacheStats], options: Mapping[str, Any]) -> None:
-    """Send the statistics of every open cache, by name, somewhere; ``snapshots`` may be kept, and is read anew."""
+def export_stats(snapshots: Mapping[str, CacheStats], options: Any) -> None:
+    """Send the statistics of every open cache, by name, somewhere; ``snapshots`` may be kept, and is read anew.
+
+    ``options`` is an instance of the plugin's ``exporter_options``, or what the user wrote if it has no such class.
+    """
 
 
 @hookspec

@@ -5,10 +5,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from codomyrmex.cache import CacheStats, hookimpl
-from codomyrmex.cache.options import option, parse
+from codomyrmex.cache.options import option
 
 COUNTERS = ("hits", "misses", "stale_hits", "sets", "deletes", "evictions", "expirations", "errors", "loads")
 GAUGES = ("entries", "bytes")
@@ -24,14 +23,16 @@ class StatsdOptions:
     prefix: str = option("cache", kind="text", help="What every name begins with.")
 
 
+exporter_options = StatsdOptions
+
+
 @hookimpl
-def export_stats(snapshots: Mapping[str, CacheStats], options: Mapping[str, Any]) -> None:
+def export_stats(snapshots: Mapping[str, CacheStats], options: StatsdOptions) -> None:
     """Send one datagram for each cache."""
-    chosen = parse(StatsdOptions, options, where="exporter 'statsd'")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for name, stats in snapshots.items():
-            place = f"{chosen.prefix}.{name.replace('.', '_')}"
-            sender.sendto("\n".join(lines(place, stats)).encode(), (chosen.host, chosen.port))
+            place = f"{options.prefix}.{name.replace('.', '_')}"
+            sender.sendto("\n".join(lines(place, stats)).encode(), (options.host, options.port))
 
 
 def lines(place: str, stats: CacheStats) -> Iterator[str]:

@@ -70,7 +70,7 @@ def opened(target: Target, *, content: bool = True) -> Generator[tuple[AnyCache,
         CacheError: It can't be made.
         CommandError: It holds nothing that a command could see.
     """
-    with CacheManager(target.config) as manager, asyncio.Runner() as runner:
+    with CacheManager(target.config, exporting=False) as manager, asyncio.Runner() as runner:
         known, names = manager.has_cache(target.cache), manager.list_caches()
         cache, settle = view(manager, target.cache, runner, target.backend)
         try:

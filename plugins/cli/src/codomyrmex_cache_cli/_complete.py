@@ -25,6 +25,6 @@ def backends(context: typer.Context, incomplete: str) -> list[str]:
 def _manager(context: typer.Context) -> CacheManager:
     config: Any = context.params.get("config")
     try:
-        return CacheManager(config)
+        return CacheManager(config, exporting=False)
     except CacheError:  # a shell that waits for words is no place for messages
         return CacheManager({}, environ={})

@@ -36,7 +36,7 @@ def show(named: Sequence[str], limit: int | None, as_json: bool) -> int:
     Raises:
         CommandError: Results differ, or a backend that was named can't be used.
     """
-    with CacheManager() as configured:
+    with CacheManager(exporting=False) as configured:
         backends = choose(configured.plugins(), named)
     modules = find_modules(standard_library())[:limit]
     with contextlib.ExitStack() as stack:

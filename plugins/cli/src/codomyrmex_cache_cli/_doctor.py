@@ -61,7 +61,7 @@ def diagnose(config: Path | None) -> Diagnosis:
     """Check every cache of a config, and what else it names."""
     named = str(config) if config else os.environ.get(_CONFIG_VARIABLE) or None
     try:
-        with CacheManager(named) as manager:
+        with CacheManager(named, exporting=False) as manager:
             return examine(manager, named, _sections(named) if named else {})
     except CacheConfigError as error:
         return Diagnosis(config=named, problems=(str(error),))

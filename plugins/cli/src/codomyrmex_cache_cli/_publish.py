@@ -19,10 +19,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from codomyrmex.cache import CacheError, CacheStats, hookimpl
-from codomyrmex.cache.options import option, parse
+from codomyrmex.cache.options import option
 
 FORMAT = 1
 """Of the files."""
@@ -43,14 +42,16 @@ class TopOptions:
     )
 
 
+exporter_options = TopOptions
+
+
 @hookimpl
-def export_stats(snapshots: Mapping[str, CacheStats], options: Mapping[str, Any]) -> None:
+def export_stats(snapshots: Mapping[str, CacheStats], options: TopOptions) -> None:
     """Write the file of this process anew."""
-    chosen = parse(TopOptions, options, where="exporter 'top'")
     with _lock:
         # Managers that have no open cache are closed, or come back with their next export.
         _sources[:] = [*(one for one in _sources if one is not snapshots and len(one)), snapshots]
-        _write(private(default_directory() if chosen.directory is None else Path(chosen.directory)))
+        _write(private(default_directory() if options.directory is None else Path(options.directory)))
 
 
 def default_directory() -> Path:

@@ -56,7 +56,7 @@ def stats(names: Sequence[str] | None, config: Path | None, backend: str | None,
     Raises:
         CommandError: There is no cache, or one can't be looked at.
     """
-    with CacheManager(config) as manager, asyncio.Runner() as runner, waiting("looking"):
+    with CacheManager(config, exporting=False) as manager, asyncio.Runner() as runner, waiting("looking"):
         names = manager.list_caches() if names is None else names
         if not names:
             raise CommandError("no config names a cache: name one, or a file with --config")

@@ -6,7 +6,9 @@ plugin ``opentelemetry`` as well, it makes a span for each call of a backend and
 
 from __future__ import annotations
 
-from ._metrics import export_stats
+from ._metrics import NoOptions, export_stats
 from ._spans import OpenTelemetryOptions, create_observer
 
-__all__ = ["OpenTelemetryOptions", "create_observer", "export_stats"]
+__all__ = ["OpenTelemetryOptions", "create_observer", "export_stats", "exporter_options"]
+
+exporter_options = NoOptions

@@ -6,14 +6,12 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from codomyrmex.cache import CacheStats, hookimpl
 from codomyrmex.cache.measures import MEASURES, Measure
-from codomyrmex.cache.options import parse
 
 NAME = "codomyrmex.cache"
 
@@ -24,15 +22,14 @@ _begun = False
 
 
 @dataclass(frozen=True)
-class _NoOptions:
+class NoOptions:
     """The exporter ``opentelemetry`` has no options."""
 
 
 @hookimpl
-def export_stats(snapshots: Mapping[str, CacheStats], options: Mapping[str, Any]) -> None:
+def export_stats(snapshots: Mapping[str, CacheStats]) -> None:
     """Let the SDK find ``snapshots`` from now on, whenever it collects."""
     global _begun
-    parse(_NoOptions, options, where="exporter 'opentelemetry'")
     with _lock:
         _sources[:] = [*(one for one in _sources if one is not snapshots and len(one)), snapshots]
         if not _begun:

@@ -9,4 +9,6 @@ from __future__ import annotations
 from ._collector import CacheCollector
 from ._exporter import PrometheusOptions, create_observer, export_stats
 
-__all__ = ["CacheCollector", "PrometheusOptions", "create_observer", "export_stats"]
+__all__ = ["CacheCollector", "PrometheusOptions", "create_observer", "export_stats", "exporter_options"]
+
+exporter_options = PrometheusOptions

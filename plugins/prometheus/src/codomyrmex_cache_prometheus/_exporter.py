@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY, Histogram, start_http_server
 
 from codomyrmex.cache import CacheStats, hookimpl
 from codomyrmex.cache.observing import Observer, ObserverRequest, Outcome
-from codomyrmex.cache.options import option, parse
+from codomyrmex.cache.options import option
 
 from ._collector import PREFIX, CacheCollector
 
@@ -34,18 +34,17 @@ class PrometheusOptions:
 
 
 @hookimpl
-def export_stats(snapshots: Mapping[str, CacheStats], options: Mapping[str, Any]) -> None:
+def export_stats(snapshots: Mapping[str, CacheStats], options: PrometheusOptions) -> None:
     """Let scrapes of the default registry find ``snapshots`` from now on, and serve it if a port is given."""
     global _collector
-    chosen = parse(PrometheusOptions, options, where="exporter 'prometheus'")
     with _lock:
         if _collector is None:
             _collector = CacheCollector()
             REGISTRY.register(_collector)
         _collector.add(snapshots)
-        if chosen.port is not None and (chosen.address, chosen.port) not in _serving:
-            start_http_server(chosen.port, chosen.address)
-            _serving.add((chosen.address, chosen.port))
+        if options.port is not None and (options.address, options.port) not in _serving:
+            start_http_server(options.port, options.address)
+            _serving.add((options.address, options.port))
 
 
 @hookimpl

@@ -7,9 +7,8 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from .. import options as _options
 from .._stats import CacheStats
 from ..hookspecs import hookimpl
 from ..options import option
@@ -25,11 +24,13 @@ class LogOptions:
     )
 
 
+exporter_options = LogOptions
+
+
 @hookimpl
-def export_stats(snapshots: Mapping[str, CacheStats], options: Mapping[str, Any]) -> None:
+def export_stats(snapshots: Mapping[str, CacheStats], options: LogOptions) -> None:
     """Log one line of JSON for each cache: its name, and the fields of `CacheStats`."""
-    chosen = _options.parse(LogOptions, options, where="exporter 'log'")
-    logger, level = logging.getLogger(chosen.logger), getattr(logging, chosen.level.upper())
+    logger, level = logging.getLogger(options.logger), getattr(logging, options.level.upper())
     for name, stats in snapshots.items():
         content = {"cache": name, **dataclasses.asdict(stats), "hit_rate": round(stats.hit_rate, 4)}
         logger.log(level, "%s", json.dumps(content))
