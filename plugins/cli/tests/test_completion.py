@@ -68,11 +68,10 @@ def test_a_broken_config(environment: dict[str, str], tmp_path: Path) -> None:
 
 
 def test_in_a_shell(environment: dict[str, str]) -> None:
-    """The script that is shown makes a real bash complete."""
+    """The script for a real bash makes it complete."""
     if shutil.which("bash") is None:
         pytest.skip("no bash here")
-    command = [PROGRAM, "--show-completion", "bash"]
-    script = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    script = asked(environment, _CODOMYRMEX_CACHE_COMPLETE="source_bash")
     ask = (
         f"{script}\nCOMP_WORDS=(codomyrmex-cache get s); COMP_CWORD=2\n"
         f"_codomyrmex_cache_completion {PROGRAM}\necho ${{COMPREPLY[@]}}\n"
