@@ -65,7 +65,7 @@ class CacheMachine(RuleBasedStateMachine):
         self.views: dict[str, Any] = {"sync": cache, "async": Awaited(self.manager.get_async_cache(_NAME))}
         self.views["neighbour"] = cache
         if self.neighbour is not None:
-            self.neighbour.clock = self.clock
+            self.neighbour.follow(self.clock)
             self.views["neighbour"] = Remote(self.neighbour)
 
     def teardown(self) -> None:
