@@ -8,13 +8,10 @@ samples of the processor's time, by the line of Python that runs or has called i
 
 from __future__ import annotations
 
-import argparse
 import collections
-import datetime
 import gc
 import itertools
 import linecache
-import platform
 import random
 import shutil
 import signal
@@ -27,6 +24,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import report
 
 VALUES: dict[str, Any] = {
     "dict": {"name": "Ada", "born": 1815, "tags": ["first", "programmer"], "score": 0.5},
@@ -334,35 +333,36 @@ def profile(row: str, size: str) -> Iterator[str]:
     yield ""
 
 
+def figures(quick: bool) -> Iterator[str]:
+    """The lines of the page."""
+    rounds, seconds = (2, 0.5) if quick else (7, 2.0)
+    missed: list[tuple[str, str]] = []
+    yield (
+        f"{report.machine()}, medians of {rounds} interleaved rounds. "
+        "The second figure says how many times as fast as diskcache it is, in the same round; the one in brackets is "
+        "our target. The machine is shared with others."
+    )
+    yield ""
+    yield from sizes(rounds, missed)
+    yield ""
+    yield (
+        "Operations per second of all together, a tenth of them writes of 100 B, and the time to open a store of 1,000 "
+        "entries and read one of them:"
+    )
+    yield ""
+    yield from together(max(rounds // 2, 1), seconds)
+    yield ""
+    if missed:
+        yield from ("## Below the target: where the time goes", "")
+    for row, size in missed:
+        yield from profile(row, size)
+
+
 def main() -> None:
     if sys.argv[1:2] == ["--worker"]:
         name, path, seconds, seed = sys.argv[2:]
         return work(name, path, float(seconds), int(seed))
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few rounds: to see that it runs")
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("results-file.md"))
-    arguments = parser.parse_args()
-    rounds, seconds = (2, 0.5) if arguments.quick else (7, 2.0)
-    missed: list[tuple[str, str]] = []
-    lines = [
-        f"# file_based, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
-        "",
-        f"CPython {platform.python_version()}, medians of {rounds} interleaved rounds. "
-        "The second figure says how many times as fast as diskcache it is, in the same round; the one in brackets is "
-        "our target. The machine is shared with others.",
-        "",
-        *sizes(rounds, missed),
-        "",
-        "Operations per second of all together, a tenth of them writes of 100 B, and the time to open a store of 1,000 "
-        "entries and read one of them:",
-        "",
-        *together(max(rounds // 2, 1), seconds),
-        "",
-        *(["## Below the target: where the time goes", ""] if missed else []),
-        *(line for row, size in missed for line in profile(row, size)),
-    ]
-    print("\n".join(lines))
-    arguments.output.write_text("\n".join(lines), encoding="utf-8")
+    report.write(__doc__, "file_based", "results-file.md", figures)
 
 
 if __name__ == "__main__":

