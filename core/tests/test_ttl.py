@@ -197,6 +197,45 @@ def test_renewed() -> None:
     assert (NOW + 10, NOW + 17, 10) == ttls(stale_for=7).renewed(endless, 10, NOW)
 
 
+def test_ended() -> None:
+    """What has been ended is over by every clock of those who share it, as old as before, and kept as long."""
+    entry = record(NOW + 10, NOW + 40, 100)
+    assert (NOW - 90, NOW + 40, 0) == ttls().ended(entry)
+    young = record(NOW + 99, NOW + 99, 100)
+    assert (NOW - 5, NOW + 99, 0) == ttls().ended(young)
+    assert (NOW - 5, math.inf, 0) == ttls().ended(record(math.inf, math.inf, math.inf))
+    for one in (entry, young):
+        ended = record(*ttls().ended(one))
+        assert State.STALE is judge(ended, NOW - 4.9)
+    assert 90 == ttls().age(entry) == ttls().age(record(*ttls().ended(entry)))
+
+
+@pytest.mark.parametrize("stale_for", [0, 50])
+@pytest.mark.parametrize("behind", [0, 0.001, 4.9])
+def test_expire_by_another_clock(behind: float, stale_for: int) -> None:
+    """`expire` is seen at once by a process whose clock is a little behind, also right after the entry was stored."""
+    clock = ManualClock(NOW)
+    with managed(clock=clock) as manager:
+        cache = manager.get_cache("app")
+        cache.set("key", 1, ttl=10, stale_for=stale_for)
+        assert cache.expire("key")
+        clock.advance(-behind)
+        assert None is cache.get("key")
+        assert not cache.expire("key")
+
+
+def test_the_age_of_what_was_expired() -> None:
+    """A load is told when the value was stored, not when its ttl was ended."""
+    clock, ages = ManualClock(NOW), []
+    with managed(clock=clock) as manager:
+        cache = manager.get_cache("app")
+        cache.set("key", 1, ttl=3600, stale_for=60)
+        clock.advance(10)
+        cache.expire("key")
+        cache.get_or_set("key", lambda context: ages.append(context.age))
+    assert [10] == ages
+
+
 def test_a_renewal_that_fails() -> None:
     """If a sliding entry can't be renewed, the hit is served all the same."""
     clock = ManualClock(NOW)

@@ -125,6 +125,16 @@ class TTLManager:
         stale = record.value_until - record.fresh_until if record.fresh_until < math.inf else self.stale_for
         return Times(now + ttl, now + ttl + stale, ttl)
 
+    def ended(self, record: Record) -> Times:
+        """The lifetime of ``record`` if its ttl ends now, by the clocks of all who share the store.
+
+        Another process whose clock is a little behind must not serve it either. It was fresh until it was stored, and
+        for no time: that leaves its age as it was.
+        """
+        over = self.clock() - CLOCK_TOLERANCE
+        stored = over if record.fresh_until == math.inf else record.fresh_until - record.ttl
+        return Times(min(stored, over), record.value_until, 0.0)
+
     def age(self, record: Record) -> float:
         """Seconds since ``record`` was stored or renewed; 0.0 for one that never ends, which doesn't say."""
         return 0.0 if record.fresh_until == math.inf else max(0.0, self.clock() - record.fresh_until + record.ttl)

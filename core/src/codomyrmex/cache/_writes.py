@@ -157,8 +157,7 @@ class Writes:
             record = seen.record
             if record is None or seen.found not in (Found.FRESH, Found.STALE):
                 return Decision(False)  # a load that has no value yet loses its lease
-            until = min(record.fresh_until, self.store.ttl.clock())
-            ended = record.with_times(self.store.token(), Times(until, record.value_until, record.ttl))
+            ended = record.with_times(self.store.token(), self.store.ttl.ended(record))
             ended.lease, ended.lease_until, ended.failed, ended.extended = None, 0.0, False, False
             header = self.store.codec.header(storage, ended)
             return Decision(seen.found is Found.FRESH, new=header, header_only=True)
