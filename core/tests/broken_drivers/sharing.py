@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from dict_driver import DictDriver
 from sound_drivers import FileDriver
 
-from codomyrmex.cache.backend import BackendRequest, Capabilities, Field, Version
+from codomyrmex.cache.backend import BackendRequest, Capabilities, Clock, Field, Version, machine_clock
 
 from ._caught import caught_by
 
@@ -73,3 +74,35 @@ class ForgetsAtTheEnd(FileDriver):
 
     def close(self) -> None:
         self.path.unlink(missing_ok=True)
+
+
+@caught_by("test_two_caches_that_close")
+class WritesAllAtTheEnd(DictDriver):
+    """Reads a file when it is opened and writes it when it is closed: one and the same for all caches."""
+
+    declares = Capabilities(swap=False, blocking="never", persistent=True, clock="boot")
+    files: ClassVar[WeakKeyDictionary[Clock, dict[str, bytes]]] = WeakKeyDictionary()
+
+    def __init__(self, request: BackendRequest) -> None:
+        super().__init__(request)
+        self.now = request.clock or machine_clock
+        self.store.data = dict(self.files.get(self.now, {}))
+
+    def close(self) -> None:
+        if not self.store.closed:
+            self.files[self.now] = self.store.data
+        super().close()
+
+
+@caught_by("test_two_caches_that_close")
+class ClosesForAll(DictDriver):
+    """Empties, when it is closed, the dict that all caches are in."""
+
+    data: ClassVar[WeakKeyDictionary[Clock, dict[str, bytes]]] = WeakKeyDictionary()
+
+    def __init__(self, request: BackendRequest) -> None:
+        super().__init__(request)
+        self.store.data = self.data.setdefault(self.now, {})
+
+    def close(self) -> None:
+        self.store.data.clear()

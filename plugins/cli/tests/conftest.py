@@ -61,15 +61,15 @@ class StorePlugin:
 
     def __init__(self) -> None:
         self.store = Store()
+        self.shared = True
         self.paths: list[str | None] = []
 
     @hookimpl
     def create_backend(self, request: BackendRequest) -> Backend[bytes]:
         options = request.parse(StoreOptions)
         self.paths.append(options.path)
-        backend = SimpleBackend(
-            self.store, now=process_clock, capabilities=Capabilities(swap=False, persistent=True, blocking="never")
-        )
+        declared = Capabilities(swap=self.shared, shared=self.shared, persistent=True, blocking="never")
+        backend = SimpleBackend(self.store, now=process_clock, capabilities=declared)
         store = self.store
         backend.usage = lambda: Usage(  # type: ignore[method-assign]
             entries=len(store.data), bytes=sum(map(len, store.data.values())), max_entries=options.limit

@@ -281,7 +281,30 @@ def test_a_mistyped_name_is_told_apart_from_a_cache_in_memory(command: Command, 
     """The line names the caches that there are."""
     config = tmp_path / "cache.toml"
     config.write_text('[caches.app]\nbackend = "null"\n')
-    assert "No config has a table for it; known: app" in command("get", "ap", "k", "--config", config)[2]
+    says = "The config has no table for it; known: app. Did you mean 'app'?"
+    assert says in command("get", "ap", "k", "--config", config)[2]
+
+
+@needs("codomyrmex_cache_memory")
+def test_without_a_config_the_line_says_how_to_name_one(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache in memory that nobody has described is a config that was forgotten."""
+    monkeypatch.delenv("CODOMYRMEX_CACHE_CONFIG", raising=False)
+    err = command("keys", "app")[2]
+    assert "name one with --config, or in CODOMYRMEX_CACHE_CONFIG" in err
+
+
+@pytest.mark.parametrize("arguments", [["set", "app", "k", "1"], ["delete", "app", "k"], ["clear", "app", "--yes"]])
+def test_a_change_of_a_store_for_one_process_comes_with_a_note(
+    command: Command, bytes_plugin: Any, app: Cache[Any], arguments: list[str]
+) -> None:
+    """A program that has the store open may undo it."""
+    app.set("k", 1)
+    assert (0, "") == command(*arguments)[::2]
+    bytes_plugin.shared = False
+    app.set("k", 1)
+    code, _, err = command(*arguments)
+    assert (0, True) == (code, err.startswith("note: bytes is for one process at a time"))
+    assert "" == command("keys", "app")[2]
 
 
 @needs("codomyrmex_cache_file")

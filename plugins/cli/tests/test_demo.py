@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 from rich.progress import Progress
 
 from codomyrmex.cache import CacheConnectionError, CacheManager, CachePluginError, PluginInfo
+from codomyrmex.cache.backend import SimpleBackend
 from codomyrmex_cache_cli import _demo, _server
 from codomyrmex_cache_cli._backends import choose, open_cache
 from codomyrmex_cache_cli._errors import CommandError
@@ -195,12 +196,15 @@ def test_a_backend_that_fails_on_the_way_has_a_row_with_the_reason(
 ) -> None:
     """Not only one that fails at the start; an exception that no plugin may raise is named."""
 
-    def fail(key: str, data: bytes = b"") -> None:
-        bytes_plugin.store.data[key] = data
-        raise ZeroDivisionError("by zero" if data else "when the demo cleans up")
+    def fail(_: object, records: Mapping[str, bytes]) -> None:
+        bytes_plugin.store.data |= records
+        raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(bytes_plugin.store, "set", fail)
-    monkeypatch.setattr(bytes_plugin.store, "delete", fail)
+    def fail_again(_: object, keys: object) -> None:
+        raise ZeroDivisionError("when the demo cleans up")
+
+    monkeypatch.setattr(SimpleBackend, "put_many", fail)
+    monkeypatch.setattr(SimpleBackend, "remove_many", fail_again)
     (row,) = _demo.run(manager, ["bytes"], find_modules(project), project, bars).rows
     assert "ZeroDivisionError: by zero" == row.problem
 

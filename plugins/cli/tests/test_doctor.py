@@ -285,8 +285,12 @@ def test_what_a_failed_write_may_have_left_is_removed(manager: CacheManager, byt
 
 def test_a_fault_of_a_plugin_is_a_problem_and_no_crash(manager: CacheManager, bytes_plugin: Any) -> None:
     """An exception that no plugin may raise is reported as what it is."""
-    manager.get_cache("app", backend="bytes", serializer="json")
-    bytes_plugin.store.failure = ZeroDivisionError("by zero")
+    cache = manager.get_cache("app", backend="bytes", serializer="json")
+
+    def fail(_: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    vars(cache._driver)["get_many"] = fail
     result = check(manager, "app")
     assert not result.ok
     assert "ZeroDivisionError: by zero, which is a fault of the plugin" == result.detail
@@ -380,6 +384,40 @@ def test_an_exporter_that_is_not_installed_is_a_problem(config: Config) -> None:
     diagnosis = diagnose(config('exporters = ["promeheus"]\n[caches.off]\nbackend = "null"\n'))
     assert (False, True) == (diagnosis.ok, diagnosis.caches[0].ok)
     assert diagnosis.problems[0].startswith("there is no exporter 'promeheus'")
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ('intervall = "1s"', "Did you mean 'interval'?"),
+        ('directoy = "x"', "Did you mean 'directory'?"),
+        ("directory = 5", "expected a path"),
+    ],
+)
+def test_a_mistake_in_the_options_of_an_exporter_is_a_problem(
+    command: Command, config: Config, table: str, says: str
+) -> None:
+    """As a program would meet it when it asks for its first cache; every exporter is checked, and none is called."""
+    path = config(f'[exporters.top]\n{table}\n[exporters.promeheus]\n[caches.off]\nbackend = "null"\n')
+    code, out, _ = command("doctor", path)
+    assert (1, True, True) == (code, "exporter 'top'" in out, says in out)
+    assert "there is no exporter 'promeheus'" in out
+    assert "2 problems" in out
+
+
+def test_the_exporters_of_a_good_config_are_left_alone(config: Config, tmp_path: Path) -> None:
+    """They are made, and not called."""
+    shown = tmp_path / "shown"
+    path = config(f'[exporters.top]\ninterval = 0.01\ndirectory = "{shown}"\n[caches.off]\nbackend = "null"\n')
+    assert diagnose(path).ok
+    assert not shown.exists()
+
+
+def test_a_problem_names_its_cache_once(command: Command, config: Config) -> None:
+    """Errors of the core say of which cache they are; other sentences are told."""
+    out = command("doctor", config('[caches.app]\nbackend = "nul"\n[caches.off]\nbackend = "null"\n'))[1]
+    assert "problem: cache 'app': there is no backend 'nul'" in out
+    assert "note: off: stores nothing" in out
 
 
 def test_problems_are_counted(command: Command, config: Config) -> None:

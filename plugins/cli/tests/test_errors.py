@@ -106,6 +106,13 @@ def test_every_command_has_help_and_json(command: Command, name: str) -> None:
     assert "--json" in re.sub(r"\x1b\[[0-9;]*m", "", out)  # typer colours its help wherever it runs in CI
 
 
+@pytest.mark.parametrize("name", ["keys", "delete"])
+def test_help_shows_globs_as_they_are(command: Command, name: str) -> None:
+    """Brackets are markup for what prints the help."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", command(name, "--help")[1])
+    assert "*, ?, [abc], [!abc]" in re.sub(r"[│\s]+", " ", plain)
+
+
 def test_the_script_is_installed() -> None:
     """``codomyrmex-cache`` is the entry point of this distribution."""
     script = Path(sys.executable).with_name("codomyrmex-cache")

@@ -30,7 +30,7 @@ def built(distribution: Path, scratch: Path) -> Path:
 @pytest.mark.parametrize(
     ("kind", "chosen"),
     [
-        ("backend", "chosen or swap or tags"),  # the whole kit takes half a minute
+        ("backend", "chosen or swap or tags or fails"),  # the whole kit takes half a minute
         pytest.param("backend", "", marks=pytest.mark.slow),
         ("eviction", ""),
         ("serializer", ""),

@@ -163,6 +163,8 @@ def test_once_and_json(place: Path, processes: list[subprocess.Popen[str]], caps
     assert sorted(one["process"] for one in found) == sorted(process.pid for process in processes)
     assert run(["top", "--json", "--cache", "other", "--directory", str(place)]) == 0
     assert json.loads(capsys.readouterr().out) == []
+    assert run(["top", "--once", "--cache", "shops", "--directory", str(place)]) == 1
+    assert capsys.readouterr().err == ("error: no process shows a cache 'shops'; known: shop. Did you mean 'shop'?\n")
 
 
 def test_in_a_terminal(place: Path, processes: list[subprocess.Popen[str]]) -> None:

@@ -242,7 +242,8 @@ class Plugins:
         """
         plugin = self.load("exporters", name)
         schema = getattr(plugin, "exporter_options", None)
-        given = options if schema is None else parse(schema, options, where=f"{source}, exporter {name!r}")
+        where = f"{source}, exporter {name!r}"
+        given = options if schema is None else parse(schema, options, where=where, known=("interval",))
 
         def export(snapshots: Mapping[str, Any]) -> None:
             # Made anew each time: it leaves out what is registered when it is made.

@@ -1,26 +1,36 @@
 """`SimpleBackend`: puts a store that knows no more than get, set and delete behind the driver contract.
 
 What such a store lacks, a comparison and a write in one step, a lock per key supplies: exact among the threads of one
-process. A store that other processes write too needs a driver of its own.
+process. A store that other processes write too needs a driver of its own. And whatever it raises becomes an error of
+this package, which a cache can count, log, and survive if it says ``on_error = "degrade"``.
 """
 
 from __future__ import annotations
 
+import errno
 import heapq
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
 from typing import Protocol
 
 from ._capabilities import Capabilities, ScanPage
 from ._clocks import Clock
 from ._driver import Backend
 from ._record import Field, Version, head_of, matches, replace_header
+from .errors import CacheConnectionError, CacheError, CacheFullError
 
 _STRIPES = 64
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class SimpleStore(Protocol):
-    """What `SimpleBackend` needs of a store; each method may be called by several threads."""
+    """What `SimpleBackend` needs of a store.
+
+    Several threads call it at once. Those that write one key take turns; reads and lists come at any time. A cache has
+    the store for itself. What the store raises becomes the cause of a `CacheConnectionError`, or of a `CacheFullError`
+    where an `OSError` says that there is no room; errors of this package are let through.
+    """
 
     def get(self, key: str) -> bytes | None:
         """Bytes under ``key``, or None."""
@@ -55,7 +65,7 @@ class SimpleBackend(Backend[bytes]):
     def __init__(self, store: SimpleStore, *, now: Clock, capabilities: Capabilities | None = None) -> None:
         self.capabilities = capabilities or Capabilities(swap=False)
         self.now = now
-        self._store = store
+        self._store = _Translated(store)
         self._locks = tuple(threading.RLock() for _ in range(_STRIPES))
 
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
@@ -107,3 +117,52 @@ class SimpleBackend(Backend[bytes]):
 
     def _lock(self, key: str) -> threading.RLock:
         return self._locks[hash(key) % _STRIPES]
+
+
+class _Translated:
+    """A store whose errors are those of this package."""
+
+    def __init__(self, store: SimpleStore) -> None:
+        self._store = store
+
+    def get(self, key: str) -> bytes | None:
+        with _TRANSLATING:
+            return self._store.get(key)
+
+    def set(self, key: str, data: bytes) -> None:
+        with _TRANSLATING:
+            self._store.set(key, data)
+
+    def delete(self, key: str) -> None:
+        with _TRANSLATING:
+            self._store.delete(key)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        with _TRANSLATING:
+            yield from self._store.keys(prefix)
+
+    def close(self) -> None:
+        with _TRANSLATING:
+            self._store.close()
+
+
+class _Translating:
+    def __enter__(self) -> None:
+        """There is nothing to prepare."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception) and not isinstance(error, CacheError):
+            raise _translated(error) from error
+
+
+_TRANSLATING = _Translating()
+
+
+def _translated(error: Exception) -> CacheError:
+    # The text of an error that isn't the system's may hold anything, a value too; it is in the chain.
+    said = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return CacheFullError(f"the store has no room: {said}")
+    return CacheConnectionError(f"the store failed: {said}")

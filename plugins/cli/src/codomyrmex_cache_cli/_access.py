@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from codomyrmex.cache import AsyncCache, Cache, CacheError, CacheManager, CachePluginError
 
-from ._errors import CommandError
+from ._errors import CommandError, known
 
 AnyCache: TypeAlias = Cache[Any] | AsyncCache[Any]
 Settle: TypeAlias = Callable[[Any], Any]
@@ -58,30 +58,37 @@ def lasts(cache: AnyCache) -> bool:
 
 
 @contextmanager
-def opened(target: Target, *, content: bool = True) -> Generator[tuple[AnyCache, Settle], None, None]:
+def opened(
+    target: Target, *, content: bool = True, changes: bool = False
+) -> Generator[tuple[AnyCache, Settle], None, None]:
     """The cache of ``target``, for a ``with`` statement.
 
     Args:
         target: Which one.
         content: Whether the command is about what is in it. Then one that dies with its process is an error, and
             otherwise a note on stderr.
+        changes: Whether the command changes what is in it. A note on stderr then says so if the store is made for one
+            process at a time.
 
     Raises:
         CacheError: It can't be made.
         CommandError: It holds nothing that a command could see.
     """
     with CacheManager(target.config, exporting=False) as manager, asyncio.Runner() as runner:
-        known, names = manager.has_cache(target.cache), manager.list_caches()
+        described, names = manager.has_cache(target.cache), manager.list_caches()
         cache, settle = view(manager, target.cache, runner, target.backend)
         try:
             if not lasts(cache):
                 backend = settle(cache.explain("any key")).backend
                 problem = f"cache {target.cache!r} is on {backend}, {DIES}: this command sees a new and empty one"
-                if not known and target.backend is None:
-                    problem += f". No config has a table for it; known: {', '.join(names) or 'none'}"
+                if not described and target.backend is None:
+                    problem += f". {_undescribed(target.cache, names)}"
                 if content:
                     raise CommandError(problem)
                 print(f"note: {problem}", file=sys.stderr)
+            elif changes and not cache.capabilities.shared:
+                backend = settle(cache.explain("any key")).backend
+                print(f"note: {backend} {LONELY}", file=sys.stderr)
             yield cache, settle
         finally:
             if isinstance(cache, AsyncCache):
@@ -89,6 +96,14 @@ def opened(target: Target, *, content: bool = True) -> Generator[tuple[AnyCache,
 
 
 DIES = "whose content dies with the process that wrote it"
+LONELY = "is for one process at a time: a program that has this cache open does not see the change, and may undo it"
+
+
+def _undescribed(cache: str, names: list[str]) -> str:
+    """What to do about a cache that no config describes."""
+    if not names:
+        return "No config describes a cache: name one with --config, or in CODOMYRMEX_CACHE_CONFIG"
+    return f"The config has no table for it; {known(names, cache)}"
 
 
 def _itself(result: Any) -> Any:

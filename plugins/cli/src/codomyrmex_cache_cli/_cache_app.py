@@ -88,7 +88,7 @@ def delete(
     cache: CacheName,
     keys: Annotated[list[str] | None, typer.Argument(metavar="[KEY]...", help="Keys of the entries.")] = None,
     pattern: Annotated[
-        str | None, typer.Option(help="Delete the entries whose whole key matches: *, ?, [abc], [!abc].")
+        str | None, typer.Option(help="Delete the entries whose whole key matches: *, ?, \\[abc], \\[!abc].")
     ] = None,
     config: Config = None,
     backend: Backend = None,
@@ -106,7 +106,9 @@ def delete(
 def keys(
     cache: CacheName,
     prefix: Annotated[str, typer.Option(help="Only those that begin with this.")] = "",
-    pattern: Annotated[str | None, typer.Option(help="Only those that match as a whole: *, ?, [abc], [!abc].")] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="Only those that match as a whole: *, ?, \\[abc], \\[!abc].")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
     config: Config = None,
     backend: Backend = None,

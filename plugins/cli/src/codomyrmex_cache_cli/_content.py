@@ -58,7 +58,7 @@ def set_(target: Target, key: str, value: Any, ttl: str | None, tags: Sequence[s
     Raises:
         CommandError: It is not known to be stored.
     """
-    with opened(target) as (cache, settle):
+    with opened(target, changes=True) as (cache, settle):
         if not settle(cache.set(key, value, ttl=_lifetime(ttl), tags=tags)):
             raise CommandError(f"the write failed; {HIDDEN}")
     if as_json:
@@ -81,7 +81,7 @@ def delete(target: Target, keys: Sequence[str], pattern: str | None, as_json: bo
         CommandError: One of ``keys`` is absent; the others are deleted.
     """
     absent: list[str] = []
-    with opened(target) as (cache, settle):
+    with opened(target, changes=True) as (cache, settle):
         if pattern is not None:
             with waiting("deleting"):
                 deleted: int = settle(cache.delete_pattern(pattern))
@@ -137,7 +137,7 @@ def clear(target: Target, *, sure: bool, as_json: bool) -> int:
     Raises:
         CommandError: Nobody is there to be asked, or says no.
     """
-    with opened(target) as (cache, settle):
+    with opened(target, changes=True) as (cache, settle):
         entries = cache.stats.entries
         count = "all" if entries is None else f"all {entries:,}"
         if not sure:

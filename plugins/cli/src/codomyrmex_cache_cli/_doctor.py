@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from codomyrmex.cache import CacheConfigError, CacheManager, PluginInfo
+from codomyrmex.cache import CacheConfigError, CacheError, CacheManager, PluginInfo
 
 from ._check import Check, check
 from ._errors import one_line
@@ -82,31 +81,24 @@ def examine(manager: CacheManager, named: str | None, sections: Mapping[str, Any
     elif "defaults" in sections:
         free = "default" if "default" not in names else "codomyrmex-cache-doctor"
         checks.append(check(manager, free, label="[defaults]"))
-    infos = manager.plugins()
-    problems = [
-        problem
-        for name in sections.get("exporters", ())
-        if (problem := _exporter_problem(name, [info for info in infos if info.kind == "exporters"]))
-    ]
     return Diagnosis(
         config=named,
         caches=tuple(checks),
-        problems=tuple(problems),
-        plugins=tuple(info for info in infos if info.state in _REMARKABLE),
+        problems=tuple(_exporter_problems(sections)),
+        plugins=tuple(info for info in manager.plugins() if info.state in _REMARKABLE),
     )
 
 
-def _exporter_problem(name: str, installed: Iterable[PluginInfo]) -> str | None:
-    """What would keep the exporter from being loaded: at run time that is only logged."""
-    infos = {info.name: info for info in installed}
-    if ":" in name:
-        return None
-    if name not in infos:
-        near = difflib.get_close_matches(name, infos, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        return f"there is no exporter {name!r}; installed: {', '.join(infos) or 'none'}.{hint}"
-    info = infos[name]
-    return f"exporter {name!r} can't be used: {info.detail}" if info.state in _REMARKABLE else None
+def _exporter_problems(sections: Mapping[str, Any]) -> Iterator[str]:
+    """What keeps exporters from being made. None is called, and one after the other so that each problem shows."""
+    named = sections.get("exporters", ())
+    for name in named:
+        one = {name: named[name]} if isinstance(named, Mapping) else [name]
+        try:
+            with CacheManager({**sections, "exporters": one}) as manager:
+                manager.exporters()
+        except CacheError as error:
+            yield str(error)
 
 
 def _sections(named: str) -> Mapping[str, Any]:
@@ -124,10 +116,10 @@ def _print(diagnosis: Diagnosis) -> None:
         print_table(("cache", "backend", "ping", "result"), map(_cells, diagnosis.caches), ("ping",))
     for one in diagnosis.caches:
         if one.detail:
-            print(f"{'note' if one.ok else 'problem'}: {one.cache}: {one_line(one.detail)}")
+            print(f"{'note' if one.ok else 'problem'}: {_about(one.cache, one.detail)}")
         for finding in one.findings:
             if finding.text not in one.detail:
-                print(f"{finding.level}: {one.cache}: {one_line(finding.text)}")
+                print(f"{finding.level}: {_about(one.cache, finding.text)}")
     for problem in diagnosis.problems:
         print(f"problem: {problem}")
     for info in diagnosis.plugins:
@@ -135,6 +127,11 @@ def _print(diagnosis: Diagnosis) -> None:
         print(f"{info.state}: {info.name} of {info.kind} ({source}): {one_line(info.detail)}")
     count = len(diagnosis.problems) + sum(not one.ok for one in diagnosis.caches)
     print("all is well" if diagnosis.ok else f"{count} problem{'s' if count > 1 else ''}")
+
+
+def _about(cache: str, text: str) -> str:
+    """``text`` with the name of the cache, in one line; an error says it itself."""
+    return one_line(text if text.startswith(f"cache {cache!r}") else f"{cache}: {text}")
 
 
 def _plain(diagnosis: dict[str, Any]) -> dict[str, Any]:

@@ -18,25 +18,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ._errors import CommandError
+from codomyrmex.cache.measures import MEASURES
+
+from ._errors import CommandError, known
 from ._output import NONE, print_json, size
 from ._publish import FORMAT, default_directory, private, started
 
 HINT = 'no process shows its caches: put exporters = ["top"] into its config, or [exporters.top] with an interval'
-_SUMMED = (
-    "hits",
-    "misses",
-    "stale_hits",
-    "sets",
-    "deletes",
-    "evictions",
-    "expirations",
-    "errors",
-    "loads",
-    "load_failures",
-    "load_seconds",
-    "waits_joined",
-)
+_SUMMED = tuple(field for measure in MEASURES if measure.grows for field in measure.fields.values())
 
 
 @dataclass(frozen=True)
@@ -104,7 +93,7 @@ def show(
         return 0
     if once or not sys.stdout.isatty():
         if not now:
-            raise CommandError(HINT)
+            raise CommandError(_nothing(place, cache))
         console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
         console.print(table(lines(now, (), processes), console.width, processes))
         return 0
@@ -113,7 +102,9 @@ def show(
         latest = now
         while True:
             rows = lines(latest, before, processes)
-            live.update(table(rows, live.console.width, processes) if rows else Text(HINT), refresh=True)
+            live.update(
+                table(rows, live.console.width, processes) if rows else Text(_nothing(place, cache)), refresh=True
+            )
             time.sleep(interval)
             now = readings(place, cache)
             # Processes write at intervals of their own: a rate is that between two of their readings.
@@ -212,6 +203,12 @@ def table(rows: Sequence[Line], width: int, processes: bool) -> Table:
             *(cells[heading] for heading in numbers),
         )
     return view
+
+
+def _nothing(directory: Path, cache: str | None) -> str:
+    """Why there is nothing to be shown."""
+    names = sorted({one.cache for one in readings(directory)})
+    return f"no process shows a cache {cache!r}; {known(names, cache)}" if cache is not None and names else HINT
 
 
 def _pairs(latest: Iterable[Reading], before: Iterable[Reading], now: Iterable[Reading]) -> list[Reading]:

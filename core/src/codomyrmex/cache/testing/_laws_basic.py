@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
+from .._capabilities import Capabilities
 from ..errors import (
     CacheConfigError,
     CacheError,
     CacheKeyError,
     CacheSerializationError,
 )
+from ._clock import ManualClock
 from ._fixtures import Fixtures
 
 VALUES = [None, True, 0, -1, 2**70, 1.5, "", "text", "ünï✓", [], [1, [2, None]], {}, {"a": {"b": [1]}}]
@@ -202,6 +204,34 @@ class BasicLaws(Fixtures):
         assert (cache.get("key"), other.get("key")) == (1, None)
         other.clear()
         assert cache.get("key") == 1
+
+    def test_two_caches_that_close(
+        self,
+        cache_settings: Mapping[str, Any],
+        cache: Any,
+        other: Any,
+        capabilities: Capabilities,
+        clock: ManualClock,
+        view: str,
+    ) -> None:
+        """Caches of equal settings are open side by side: neither loses anything when the other one is closed.
+
+        Nor do they when both are opened again, if the store is persistent.
+        """
+        cache.set_many({"one": 1, "two": 2})
+        other.set_many({"one": "one", "two": "two"})
+        other.close()
+        cache.set_many({"two": 3, "three": 3})
+        kept = {"one": 1, "two": 3, "three": 3}
+        assert cache.get_many(["one", "two", "three"]) == kept
+        if not capabilities.persistent:
+            return
+        cache.close()
+        for manager in self.managers(cache_settings, clock):
+            for name, content in {"other": {"one": "one", "two": "two"}, "kit": kept}.items():
+                again = self.in_view(manager, name, view)
+                assert again.get_many(["one", "two", "three"]) == content, name
+                assert sorted(again.keys()) == sorted(content), name
 
     def test_namespaces(self, cache: Any) -> None:
         """A namespace is a prefix; nested ones put their prefixes together; a missing separator is added."""
