@@ -140,6 +140,57 @@ def test_options(manager: CacheManager, clock: ManualClock, view: str) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
+def test_tags_by_the_arguments(manager: CacheManager, view: str) -> None:
+    """`tags` may be a function of the arguments, asked when a result is loaded."""
+    asked: list[Any] = []
+
+    def tags_of(a: int, b: int = 2) -> list[str]:
+        asked.append((a, b))
+        return ["sums", f"of:{a}"]
+
+    both = Both(manager, view, tags=tags_of)
+    assert [3, 5, 4, 3] == [both(1), both(1, b=4), both(2), both(1)]
+    assert [(1, 2), (1, 4), (2, 2)] == asked
+    both.cache.invalidate_tags("of:1")
+    assert [None, None, 4] == [both.do("peek", 1), both.do("peek", 1, 4), both.do("peek", 2)]
+    assert both.do("refresh", 1) == 3
+    both.cache.invalidate_tags("of:1")
+    assert both.do("peek", 1) is None
+    both.cache.invalidate_tags("sums")
+    assert both.do("peek", 2) is None
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("given", ["text", [5], None])
+def test_unusable_tags_by_the_arguments(manager: CacheManager, view: str, given: Any) -> None:
+    """They are refused before the function is called."""
+    both = Both(manager, view, tags=lambda a, b=2: given)
+    with pytest.raises(CacheKeyError, match="tag"):
+        both(1)
+    assert [] == calls
+
+
+def test_tags_by_the_instance(cache: Cache[Any]) -> None:
+    """A method's tags may depend on its instance, which comes first."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Shop:
+        name: str
+
+        @cache.memoize(tags=lambda shop, month: [shop.name], name="sales")
+        def sales(self, month: int) -> int:
+            calls.append((self.name, month))
+            return month
+
+    shops = [Shop("north"), Shop("south")]
+    for _ in range(2):
+        assert [5, 5] == [shop.sales(5) for shop in shops]
+    cache.invalidate_tags("north")
+    assert [5, 5] == [shop.sales(5) for shop in shops]
+    assert [("north", 5), ("south", 5), ("north", 5)] == calls
+
+
+@pytest.mark.parametrize("view", VIEWS)
 def test_refresh_ahead(manager: CacheManager, clock: ManualClock, view: str) -> None:
     """A read after most of the ttl has the value loaded in the background, though its key is remembered."""
     both = Both(manager, view, ttl=100, refresh_ahead=0.5)
@@ -686,6 +737,8 @@ def test_batches_that_go_wrong(cache: Cache[Any], manager: CacheManager) -> None
         options: Any = {"batch": True, option: 0.5}
         with pytest.raises(CacheConfigError, match=option):
             cache.memoize(**options)(doubled)
+    with pytest.raises(CacheConfigError, match="tags"):
+        cache.memoize(batch=True, tags=lambda items: [])(doubled)  # type: ignore[call-overload]
     with pytest.raises(CacheConfigError, match="no items"):
         cache.memoize(batch=True, name="none")(lambda: [1])
     with pytest.raises(TypeError, match="get_cache"):

@@ -88,6 +88,16 @@ def test_items_as_they_come(cache: Cache[Any]) -> None:
     assert (origin.calls, origin.closed, cache.stats.waits_joined) == (1, 1, 1)
 
 
+def test_tags_by_the_arguments(cache: Cache[Any]) -> None:
+    """A stream's tags may depend on its arguments."""
+    origin = Origin("a")
+    answer = cache.memoize(tags=lambda prompt: [prompt], name="answer")(origin.generate)
+    origin.let(9)
+    assert [list(answer("x")), list(answer("y")), list(answer("x"))] == [["a"]] * 3
+    cache.invalidate_tags("x")
+    assert (answer.peek("x"), answer.peek("y") is None) == (None, False)
+
+
 def test_an_empty_stream(cache: Cache[Any]) -> None:
     """No items are a result as well."""
     origin = Origin()

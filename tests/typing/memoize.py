@@ -11,6 +11,10 @@ from typing import Any, reveal_type
 from codomyrmex.cache import AsyncCache, Cache
 
 
+def tags_of(a: int) -> list[str]:
+    return [f"of:{a}"]
+
+
 def plain(cache: Cache[Any]) -> None:
     @cache.memoize
     def bare(a: int, *, b: str = "") -> float:
@@ -35,6 +39,9 @@ def plain(cache: Cache[Any]) -> None:
     bare.refresh("x")  # error
     bare.invalidate("x")  # error
     given("x")  # error
+    cache.memoize(tags=tags_of)(given)
+    cache.memoize(tags=float)  # error
+    cache.memoize(batch=True, tags=tags_of)  # error
     cache.memoize(tll=5)  # error
     cache.memoize(ttl=[])  # error
 

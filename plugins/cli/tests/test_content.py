@@ -1,4 +1,4 @@
-"""``codomyrmex-cache get``, ``set``, ``delete``, ``keys`` and ``clear``."""
+"""``codomyrmex-cache get``, ``set``, ``delete``, ``invalidate``, ``keys`` and ``clear``."""
 
 from __future__ import annotations
 
@@ -215,6 +215,19 @@ def test_delete_takes_a_pattern(command: Command, app: Cache[Any]) -> None:
     assert ["other"] == app.keys()
 
 
+def test_invalidate_removes_what_carries_a_tag(command: Command, app: Cache[Any]) -> None:
+    """Whatever its namespace; what carries none of the tags stays."""
+    app.set("a", 1, tags=["one"])
+    app.namespace("deep").set("b", 2, tags=["two", "three"])
+    app.set("c", 3, tags=["three"])
+    assert (0, "invalidated in cache 'app': 'one', 'two'\n", "") == command("invalidate", "app", "one", "two")
+    assert ["c"] == app.keys()
+    code, out, _ = command("invalidate", "app", "three", "--json")
+    assert (0, {"invalidated": ["three"]}, []) == (code, json.loads(out), app.keys())
+    assert 2 == command("invalidate", "app")[0]
+    assert 1 == command("invalidate", "app", "")[0]
+
+
 def test_keys_are_sorted_and_selected(command: Command, app: Cache[Any]) -> None:
     """By prefix, by a pattern for the whole key, up to a limit; a note says that there are more."""
     app.set_many({"user:2": 1, "user:1": 1, "user:10": 1, "other": 1})
@@ -264,7 +277,14 @@ def test_clear_without_anybody_to_ask_needs_yes(
 @needs("codomyrmex_cache_memory")
 @pytest.mark.parametrize(
     "arguments",
-    [["get", "app", "k"], ["set", "app", "k", "1"], ["delete", "app", "k"], ["keys", "app"], ["clear", "app"]],
+    [
+        ["get", "app", "k"],
+        ["set", "app", "k", "1"],
+        ["delete", "app", "k"],
+        ["invalidate", "app", "t"],
+        ["keys", "app"],
+        ["clear", "app"],
+    ],
 )
 def test_a_cache_in_memory_is_refused(command: Command, arguments: list[str], tmp_path: Path) -> None:
     """Nobody is made to believe that a command sees what a running program has there."""
@@ -322,7 +342,12 @@ def test_a_backend_that_fails_is_one_line(command: Command, app: Cache[Any], byt
     """Whatever the command: an error, never an answer that is not one."""
     app.set("key", 1)
     bytes_plugin.store.failure = CacheConnectionError("no route\nto host")
-    for arguments in (["get", "app", "key"], ["set", "app", "key", "1"], ["delete", "app", "key"]):
+    for arguments in (
+        ["get", "app", "k"],
+        ["set", "app", "k", "1"],
+        ["delete", "app", "k"],
+        ["invalidate", "app", "t"],
+    ):
         code, out, err = command(*arguments)
         assert (1, "", 1) == (code, out, len(err.splitlines()))
         assert "no route to host" in err

@@ -15,7 +15,8 @@ from codomyrmex.cache import CachePluginError
 from codomyrmex_cache_cli import _plugins
 
 Command = Callable[..., tuple[int, str, str]]
-COMMANDS = ["get", "set", "delete", "keys", "clear", "stats", "explain", "compact", "plugins", "doctor", "demo"]
+CONTENT = ["get", "set", "delete", "invalidate", "keys", "clear"]
+COMMANDS = [*CONTENT, "stats", "explain", "compact", "plugins", "doctor", "top", "demo"]
 
 
 def process(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -44,6 +44,8 @@ class _Batch(Generic[P]):
         for option in _SINGLE:
             if getattr(setup.options, option) is not None:
                 raise CacheConfigError(f"memoize: {option} is for one result, and batch=True for many")
+        if setup.tags_of is not None:
+            raise CacheConfigError("memoize: tags by the arguments are for one result, and batch=True for many")
         dress(self, function)
         self._setup = setup
         self._function = function

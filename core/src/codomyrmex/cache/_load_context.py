@@ -52,23 +52,34 @@ class LoadOptions:
     lease: float = 30.0
 
 
-class ManyArguments(TypedDict, total=False):
-    """What `Cache.get_or_set_many` may be given by name."""
-
-    tags: Iterable[str]
+class _AnyArguments(TypedDict, total=False):
     stale_for: Ttl | None
     ttl_for: Callable[[Any], Ttl | None] | None
     retry_after: Ttl | None
     lease: Ttl | None
 
 
-class LoadArguments(ManyArguments, total=False):
-    """What `Cache.get_or_set` may be given by name."""
-
+class _SingleArguments(TypedDict, total=False):
     soft_timeout: Ttl | None
     hard_timeout: Ttl | None
     refresh_ahead: float | None
     early_refresh: float | None
+
+
+class ManyArguments(_AnyArguments, total=False):
+    """What `Cache.get_or_set_many` may be given by name."""
+
+    tags: Iterable[str]
+
+
+class LoadArguments(ManyArguments, _SingleArguments, total=False):
+    """What `Cache.get_or_set` may be given by name."""
+
+
+class MemoizeArguments(_AnyArguments, _SingleArguments, total=False):
+    """What `Cache.memoize` may be given by name."""
+
+    tags: Iterable[str] | Callable[..., Iterable[str]]
 
 
 def load_options(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ from ._load_context import LoadOptions, load_options
 from ._loads import Loads
 from ._memo_keys import MemoKeys
 from ._memo_values import class_of
+from ._tags import check_tags
 from .errors import CacheConfigError
 
 Decorate = Callable[["Setup", Any], Any]
@@ -28,6 +30,7 @@ class Setup:
         ignore: Likewise.
         version: Likewise.
         name: Likewise.
+        tags: Likewise.
         options: Likewise: all those of a load.
     """
 
@@ -40,6 +43,7 @@ class Setup:
         ignore: Iterable[str],
         version: str | int | None,
         name: str | None,
+        tags: Iterable[str] | Callable[..., Iterable[str]] = (),
         **options: Any,
     ) -> None:
         self.view = view
@@ -48,6 +52,9 @@ class Setup:
         self.asynchronous = asynchronous
         self.store.check_open()
         self._keys: dict[str, Any] = {"key": key, "ignore": ignore, "version": version, "name": name}
+        self.tags_of = tags if callable(tags) else None
+        """Gives the tags of a result for the arguments of the call; None if all have the same ones."""
+        options["tags"] = () if callable(tags) else tags
         self.options: LoadOptions = load_options(self.store.lease, self.store.retry_after, **options)
 
     def decorator(self, decorate: Decorate, function: Any) -> Any:
@@ -86,7 +93,17 @@ class Setup:
 
     def job(self, key: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job:
         """The load of one call."""
-        return self.loads.job(key, lambda: function(*args, **kwargs), self.options)
+        return self.loads.job(key, lambda: function(*args, **kwargs), self.options_of(args, kwargs))
+
+    def options_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LoadOptions:
+        """What is asked of the load of one call.
+
+        Raises:
+            CacheKeyError: Its tags are unusable.
+        """
+        if self.tags_of is None:
+            return self.options
+        return dataclasses.replace(self.options, tags=check_tags(self.tags_of(*args, **kwargs)))
 
     def check_plain(self, function: Any) -> None:
         """Raise `TypeError` where only coroutine functions can be memoized."""

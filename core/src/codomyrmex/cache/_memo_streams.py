@@ -37,7 +37,7 @@ class StreamMemoized(Memoized[P, R]):
     def _found(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         setup = self._setup
         source: Any = partial(self._function, *args, **kwargs)
-        return cast(R, stream(setup.loads, self._get, key, source, setup.options))
+        return cast(R, stream(setup.loads, self._get, key, source, setup.options_of(args, kwargs)))
 
     def _refreshed(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         def items() -> Generator[Any, None, None]:
@@ -70,7 +70,7 @@ class AsyncStreamMemoized(AsyncMemoized[P, R]):
         """The items under ``key``."""
         setup = self._setup
         source: Any = partial(self._function, *args, **kwargs)
-        return cast(R, astream(setup.loads, setup.view._shell, self._get, key, source, setup.options))
+        return cast(R, astream(setup.loads, setup.view._shell, self._get, key, source, setup.options_of(args, kwargs)))
 
     def new_items(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         """New ones in their place."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from ._load_context import LoadArguments, ManyArguments
+from ._load_context import ManyArguments, MemoizeArguments
 from ._ttl import Ttl
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class _Memoizing:
         name: str | None = None,
         batch: Literal[False] = False,
         ttl: Ttl | None = None,
-        **options: Unpack[LoadArguments],
+        **options: Unpack[MemoizeArguments],
     ) -> Memoizer: ...
     @overload
     def memoize(
@@ -107,7 +107,7 @@ class _Memoizing:
         name: str | None = None,
         batch: bool = False,
         ttl: Ttl | None = None,
-        **options: Unpack[LoadArguments],
+        **options: Unpack[MemoizeArguments],
     ) -> Any:
         """Decorate a function so that its results are kept: ``@cache.memoize`` or ``@cache.memoize(ttl="1h")``.
 
@@ -128,7 +128,8 @@ class _Memoizing:
                 a mapping if its annotation says so. Results are kept by item; the function is called with those
                 whose result is missing.
             ttl: How long a result is served; None for the cache's default, inf for ever.
-            options: By name, each optional: those of `get_or_set`, such as ``tags`` and ``stale_for``.
+            options: By name, each optional: those of `get_or_set`, such as ``tags`` and ``stale_for``. Unless ``batch``
+                is set, ``tags`` may be a function that takes the function's arguments and returns the result's tags.
 
         Raises:
             CacheConfigError: An option is unusable, or the function needs a name.
@@ -163,7 +164,7 @@ class _AsyncMemoizing:
         name: str | None = None,
         batch: Literal[False] = False,
         ttl: Ttl | None = None,
-        **options: Unpack[LoadArguments],
+        **options: Unpack[MemoizeArguments],
     ) -> AsyncMemoizer: ...
     @overload
     def memoize(
@@ -190,7 +191,7 @@ class _AsyncMemoizing:
         name: str | None = None,
         batch: bool = False,
         ttl: Ttl | None = None,
-        **options: Unpack[LoadArguments],
+        **options: Unpack[MemoizeArguments],
     ) -> Any:
         """See `Cache.memoize`; for coroutine functions and asynchronous generator functions only."""
         from ._memo_choice import memoized

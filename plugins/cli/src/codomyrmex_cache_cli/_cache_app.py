@@ -103,6 +103,20 @@ def delete(
 
 
 @app.command()
+def invalidate(
+    cache: CacheName,
+    tags: Annotated[list[str], typer.Argument(metavar="TAG...", help="Tags of the entries.")],
+    config: Config = None,
+    backend: Backend = None,
+    json: AsJson = False,
+) -> int:
+    """Make every entry that carries one of the tags absent, in all namespaces."""
+    from . import _content
+
+    return _content.invalidate(Target(cache, config, backend), tags, json)
+
+
+@app.command()
 def keys(
     cache: CacheName,
     prefix: Annotated[str, typer.Option(help="Only those that begin with this.")] = "",

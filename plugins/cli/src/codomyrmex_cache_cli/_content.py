@@ -1,4 +1,4 @@
-"""``get``, ``set``, ``delete``, ``keys`` and ``clear``: what is in a cache."""
+"""``get``, ``set``, ``delete``, ``invalidate``, ``keys`` and ``clear``: what is in a cache."""
 
 from __future__ import annotations
 
@@ -97,6 +97,23 @@ def delete(target: Target, keys: Sequence[str], pattern: str | None, as_json: bo
         print(f"{deleted:,} deleted")
     if absent:
         raise CommandError(f"not in cache {target.cache!r}: {', '.join(map(repr, absent))}")
+    return 0
+
+
+def invalidate(target: Target, tags: Sequence[str], as_json: bool) -> int:
+    """Make the entries of some tags absent; how many there were nobody counts.
+
+    Args:
+        target: The cache.
+        tags: Their tags.
+        as_json: Whether to print JSON.
+    """
+    with opened(target, changes=True) as (cache, settle):
+        settle(cache.invalidate_tags(*tags))
+    if as_json:
+        print_json({"invalidated": list(tags)})
+    else:
+        print(f"invalidated in cache {target.cache!r}: {', '.join(map(repr, tags))}")
     return 0
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from codomyrmex.cache import CacheConfigError, CacheError, CacheManager, PluginInfo
 
@@ -91,7 +91,7 @@ def examine(manager: CacheManager, named: str | None, sections: Mapping[str, Any
 
 def _exporter_problems(sections: Mapping[str, Any]) -> Iterator[str]:
     """What keeps exporters from being made. None is called, and one after the other so that each problem shows."""
-    named = sections.get("exporters", ())
+    named = cast("Mapping[str, Any] | Sequence[str]", sections.get("exporters", ()))
     for name in named:
         one = {name: named[name]} if isinstance(named, Mapping) else [name]
         try:

@@ -227,8 +227,9 @@ class BasicLaws(Fixtures):
         if not capabilities.persistent:
             return
         cache.close()
+        contents: dict[str, dict[str, Any]] = {"other": {"one": "one", "two": "two"}, "kit": kept}
         for manager in self.managers(cache_settings, clock):
-            for name, content in {"other": {"one": "one", "two": "two"}, "kit": kept}.items():
+            for name, content in contents.items():
                 again = self.in_view(manager, name, view)
                 assert again.get_many(["one", "two", "three"]) == content, name
                 assert sorted(again.keys()) == sorted(content), name
