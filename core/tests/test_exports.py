@@ -317,7 +317,9 @@ def test_log(make: Makes, caplog: pytest.LogCaptureFixture) -> None:
 
 def test_mistakes_in_options(make: Makes) -> None:
     """Options that an exporter declares are checked before a cache is opened."""
-    message = "the config, exporter 'log': unknown option 'levle'; allowed: level, logger. Did you mean 'level'?"
+    message = (
+        "the config, exporter 'log': unknown option 'levle'; allowed: interval, level, logger. Did you mean 'level'?"
+    )
     manager = make({"log": {"levle": "info"}})
     with pytest.raises(CacheConfigError) as caught:
         manager.get_cache("app")

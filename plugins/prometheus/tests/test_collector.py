@@ -93,7 +93,8 @@ def test_histograms(manager: CacheManager) -> None:
     [
         (
             {"prot": 1},
-            "the config, exporter 'prometheus': unknown option 'prot'; allowed: address, port. Did you mean 'port'?",
+            "the config, exporter 'prometheus': unknown option 'prot'; "
+            "allowed: address, interval, port. Did you mean 'port'?",
         ),
         ({"port": "many"}, "the config, exporter 'prometheus', option 'port': got 'many'"),
     ],

@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from ._async_steps import arun
-from ._memo_keys import SIMPLE, MemoKeys, known_of
-from ._memo_setup import Setup, dress, mark_coroutine_function
+from ._memo_keys import SIMPLE, MemoKeys, instance_of
+from ._memo_setup import Documented, Setup, dress, mark_coroutine_function
 from .errors import CacheConnectionError, CacheFullError
 
 if TYPE_CHECKING:
@@ -157,17 +157,18 @@ class AsyncMemoized(Generic[P, R]):
 
 
 class AsyncBoundMemoized(AsyncMemoized[Q, R]):
-    """A memoized method of one instance, or of a class.
+    """A memoized method of one instance, or of a class; see `BoundMemoized`.
 
     Args:
         memoized: The method.
         instance: What it belongs to.
     """
 
+    __doc__ = Documented(__doc__)  # type: ignore[assignment]
+
     def __init__(self, memoized: AsyncMemoized[..., R], instance: Any) -> None:
         self._memoized: Any = memoized
         self._instance = instance
-        self.__doc__ = memoized.__doc__
 
     @property
     def __func__(self) -> Any:
@@ -185,13 +186,9 @@ class AsyncBoundMemoized(AsyncMemoized[Q, R]):
     async def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> R:
         """See `AsyncMemoized.__call__`."""
         memoized, instance = self._memoized, self._instance
-        key = None
-        for one in args:
-            if type(one) not in SIMPLE:
-                break
-        else:
-            if not kwargs:
-                key = known_of(instance).get((memoized._keys, args))
+        key, there = None, None if kwargs else instance_of(id(instance))
+        if there is not None and there.ref() is instance and SIMPLE.issuperset(map(type, args)):
+            key = there.known.get((memoized._keys, args))
         if key is None:
             key = memoized._keys.of_method(instance, args, kwargs)
         value: R = await memoized._found(key, (instance, *args), kwargs)

@@ -281,7 +281,6 @@ class _Instance:
         self.text = f"{qualified(type(instance), checked=False)}@{os.urandom(8).hex()}"
 
 
-_NONE: Mapping[Any, str] = {}
 _instances: dict[int, _Instance] = {}
 """By id, because instances that are equal must not share, and many can't be hashed."""
 _lock = threading.RLock()  # the garbage collector may run `forget` while the same thread holds it
@@ -307,10 +306,10 @@ def instance_text(instance: Any) -> str:
         return made.text
 
 
-def known_of(instance: Any) -> Mapping[tuple[MemoKeys, tuple[Any, ...]], str]:
-    """Keys of calls of this very object's methods, of arguments as in `MemoKeys.known`."""
-    there = _instances.get(id(instance))
-    return there.known if there is not None and there.ref() is instance else _NONE
+instance_of: Callable[[int], _Instance | None] = _instances.get
+"""What is known of the instance with an id, if that is still the same one: its ``ref`` says so.
+
+Its ``known`` has the keys of calls of its methods, of arguments as in `MemoKeys.known`."""
 
 
 def _after_fork() -> None:

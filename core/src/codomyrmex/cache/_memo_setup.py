@@ -171,6 +171,21 @@ def dress(memoized: Any, function: Callable[..., Any]) -> None:
     functools.update_wrapper(memoized, function, updated=())
 
 
+class Documented:
+    """The docstring of a bound method, which is its function's; looked up when asked for, not copied with each one.
+
+    Args:
+        text: The docstring of the class.
+    """
+
+    def __init__(self, text: str | None) -> None:
+        self._text = text
+
+    def __get__(self, bound: Any, owner: type[Any]) -> str | None:
+        text: str | None = self._text if bound is None else bound.__func__.__doc__
+        return text
+
+
 def mark_coroutine_function(memoized: Any) -> None:
     """Let others see that calling ``memoized`` gives a coroutine."""
     mark = getattr(inspect, "markcoroutinefunction", None)

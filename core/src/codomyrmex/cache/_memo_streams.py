@@ -25,6 +25,8 @@ _REFUSED = ("soft_timeout", "hard_timeout", "refresh_ahead", "early_refresh")
 class StreamMemoized(Memoized[P, R]):
     """A generator function whose items are kept."""
 
+    _replays = True
+
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """An iterator over the items for these arguments."""
         return self._found(self._keys.of(args, kwargs), args, kwargs)

@@ -10,8 +10,8 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
-from ._memo_keys import SIMPLE, MemoKeys, known_of
-from ._memo_setup import Setup, dress
+from ._memo_keys import SIMPLE, MemoKeys, instance_of
+from ._memo_setup import Documented, Setup, dress
 from ._steps import run
 from .errors import CacheConnectionError, CacheFullError
 
@@ -26,6 +26,7 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 _MISSING: Any = object()
+_OUTAGE = (CacheConnectionError, CacheFullError)
 
 
 class Memoized(Generic[P, R]):
@@ -40,6 +41,8 @@ class Memoized(Generic[P, R]):
         cache: Where the results are.
     """
 
+    _replays = False
+    """Whether what is kept has to be made into a result."""
     __wrapped__: Callable[P, R]
     __name__: str
     __qualname__: str
@@ -52,6 +55,8 @@ class Memoized(Generic[P, R]):
         self._kind = kind
         self._keys: MemoKeys = setup.keys(function)
         self._get = setup.view.get
+        self._quick = not (setup.ahead or self._replays)
+        """Whether what is kept is the result, and nothing more is to be done."""
         # What `__call__` needs to be quick; of what is loaded ahead of time it knows no key.
         self._known: Mapping[tuple[Any, ...], str] = {} if setup.ahead else self._keys.known
 
@@ -64,13 +69,9 @@ class Memoized(Generic[P, R]):
             if not kwargs and (key := self._known.get(args)) is not None:
                 try:
                     value: R = self._get(key, _MISSING)  # a cast would be a call
-                except (CacheConnectionError, CacheFullError):
-                    find = self._setup.loads.without_store
-                else:
-                    if value is not _MISSING:
-                        return value
-                    find = self._setup.loads.missed
-                return cast(R, run(find(self._setup.job(key, self._function, args, kwargs))))
+                except _OUTAGE:
+                    return self._loaded(key, args, kwargs, stored=False)
+                return self._loaded(key, args, kwargs) if value is _MISSING else value
         return self._found(self._keys.of(args, kwargs), args, kwargs)
 
     def key(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
@@ -133,20 +134,20 @@ class Memoized(Generic[P, R]):
         return f"<memoized {self._keys.name} in {self.cache!r}>"
 
     def _found(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-        setup = self._setup
-        loads = setup.loads
-        if setup.ahead:
-            find = loads.get_or_set
-        else:
-            try:
-                value: R = self._get(key, _MISSING)
-            except (CacheConnectionError, CacheFullError):
-                find = loads.without_store
-            else:
-                if value is not _MISSING:
-                    return value
-                find = loads.missed
-        return cast(R, run(find(setup.job(key, self._function, args, kwargs))))
+        if self._setup.ahead:
+            find = self._setup.loads.get_or_set
+            return cast(R, run(find(self._setup.job(key, self._function, args, kwargs))))
+        try:
+            value: R = self._get(key, _MISSING)
+        except _OUTAGE:
+            return self._loaded(key, args, kwargs, stored=False)
+        return self._loaded(key, args, kwargs) if value is _MISSING else value
+
+    def _loaded(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, stored: bool = True) -> R:
+        """What is loaded after a miss; with ``stored`` False, after the backend has failed."""
+        loads = self._setup.loads
+        find = loads.missed if stored else loads.without_store
+        return cast(R, run(find(self._setup.job(key, self._function, args, kwargs))))
 
     def _refreshed(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         setup = self._setup
@@ -156,15 +157,18 @@ class Memoized(Generic[P, R]):
 class BoundMemoized(Memoized[Q, R]):
     """A memoized method of one instance, or of a class.
 
+    Made anew for every call, so it does as little as it can.
+
     Args:
         memoized: The method.
         instance: What it belongs to.
     """
 
+    __doc__ = Documented(__doc__)  # type: ignore[assignment]
+
     def __init__(self, memoized: Memoized[..., R], instance: Any) -> None:
         self._memoized: Any = memoized
         self._instance = instance
-        self.__doc__ = memoized.__doc__
 
     @property
     def __func__(self) -> Any:
@@ -182,16 +186,25 @@ class BoundMemoized(Memoized[Q, R]):
     def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> R:
         """See `Memoized.__call__`."""
         memoized, instance = self._memoized, self._instance
-        key = None
-        for one in args:
-            if type(one) not in SIMPLE:
-                break
-        else:
-            if not kwargs:
-                key = known_of(instance).get((memoized._keys, args))
-        if key is None:
-            key = memoized._keys.of_method(instance, args, kwargs)
-        value: R = memoized._found(key, (instance, *args), kwargs)
+        value: R
+        if memoized._quick and not kwargs:
+            there = instance_of(id(instance))
+            if there is not None and there.ref() is instance:
+                for one in args:
+                    if type(one) not in SIMPLE:
+                        break
+                else:
+                    key = there.known.get((memoized._keys, args))
+                    if key is not None:
+                        try:
+                            value = memoized._get(key, _MISSING)
+                        except _OUTAGE:
+                            value = memoized._loaded(key, (instance, *args), kwargs, stored=False)
+                        else:
+                            if value is _MISSING:
+                                value = memoized._loaded(key, (instance, *args), kwargs)
+                        return value
+        value = memoized._found(memoized._keys.of_method(instance, args, kwargs), (instance, *args), kwargs)
         return value
 
     def key(self, /, *args: Q.args, **kwargs: Q.kwargs) -> str:
