@@ -164,7 +164,7 @@ class BoundMemoized(Memoized[Q, R]):
         instance: What it belongs to.
     """
 
-    __doc__ = Documented(__doc__)
+    __doc__ = Documented(__doc__)  # pyright: ignore[reportAssignmentType]
 
     def __init__(self, memoized: Memoized[..., R], instance: Any) -> None:
         self._memoized: Any = memoized
