@@ -67,9 +67,13 @@ class BothPlugin:
 
     def __init__(self) -> None:
         self.stores: dict[str, SimpleBackend] = {}
+        self.kept: list[DictStore] = []
 
     def _below(self, request: BackendRequest) -> SimpleBackend:
-        return self.stores.setdefault(request.cache, SimpleBackend(DictStore(), now=request.clock or process_clock))
+        if request.cache not in self.stores:
+            self.kept.append(DictStore())
+            self.stores[request.cache] = SimpleBackend(self.kept[-1], now=request.clock or process_clock)
+        return self.stores[request.cache]
 
     @hookimpl
     def create_backend(self, request: BackendRequest) -> Backend[bytes]:
@@ -211,5 +215,4 @@ def test_a_cache_that_can_not_be_made_leaves_nothing_open() -> None:
         with pytest.raises(CachePluginError, match="cache 'cache': there is no serializer 'nothing'") as caught:
             manager.get_cache("cache", backend="both", serializer="nothing")
         assert caught.value.cache == "cache"
-        (below,) = plugin.stores.values()
-        assert below._store.closed
+        assert [True] == [store.closed for store in plugin.kept]

@@ -17,6 +17,7 @@ from proxy import Proxy
 from servers import LiveServer
 
 from codomyrmex.cache import CacheConnectionError, CacheManager
+from codomyrmex_cache_redis import _backend
 
 Settings = Callable[..., dict[str, Any]]
 
@@ -181,38 +182,106 @@ def test_fork(shared_server: LiveServer, settings: Settings, manager: CacheManag
     view = manager.get_async_cache("app")
     cache.set("key", "parent")
     assert asyncio.run(view.get("key")) == "parent"
+    in_threads(2, lambda: cache.get("key"))  # their connections are there for the next ones
+    found: list[bool] = []
     child = os.fork()
     if not child:
         try:
             ok = cache.get("key") == "parent" and asyncio.run(view.get("key")) == "parent"
             for number in range(200):
                 cache.set("child", number)
-                ok = ok and cache.get("child") == number
+                in_threads(1, lambda number=number: found.append(cache.get("child") == number))  # type: ignore[misc]
+            ok = ok and found == [True] * 200
         finally:
             os._exit(0 if ok else 1)
     for number in range(200):
         cache.set("parent", number)
-        assert number == cache.get("parent")
+        in_threads(1, lambda number=number: found.append(cache.get("parent") == number))  # type: ignore[misc]
+    assert found == [True] * 200
     _, status = os.waitpid(child, 0)
     assert status == 0
     assert asyncio.run(view.get("child")) == 199
 
 
-def test_threads_leave_no_connections(shared_server: LiveServer, settings: Settings, manager: CacheManager) -> None:
-    """A thread that ends takes its connection with it."""
+def settled(client: Any, count: int) -> int:
+    """How many connections the server has, once it is that many, or after a while."""
+    gc.collect()
+    deadline = time.monotonic() + 5
+    while (there := int(client.info("clients")["connected_clients"])) != count and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return there
+
+
+def in_threads(count: int, call: Callable[[], Any]) -> None:
+    """Call it in so many threads at once."""
+    barrier = threading.Barrier(count)
+
+    def one() -> None:
+        barrier.wait()
+        call()
+        barrier.wait()
+
+    threads = [threading.Thread(target=one) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_threads_leave_their_connections(shared_server: LiveServer, settings: Settings, manager: CacheManager) -> None:
+    """A thread that ends leaves its connection to the next one; a program that starts one per request makes one."""
     with shared_server.client() as client:
         cache = manager.get_cache("app", **settings(shared_server))
         cache.set("key", 1)
         before = client.info("clients")["connected_clients"]
+        made = client.info("stats")["total_connections_received"]
         for _ in range(20):
-            thread = threading.Thread(target=cache.get, args=("key",))
-            thread.start()
-            thread.join()
-        gc.collect()
-        deadline = time.monotonic() + 5
-        while client.info("clients")["connected_clients"] > before and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert client.info("clients")["connected_clients"] == before
+            in_threads(1, lambda: cache.get("key"))
+        assert settled(client, before + 1) == before + 1
+        assert client.info("stats")["total_connections_received"] == made + 1
+        in_threads(5, lambda: cache.get("key"))
+        assert settled(client, before + 5) == before + 5
+        cache.close()
+        assert settled(client, before - 1) == before - 1
+
+
+def test_connections_to_spare(
+    shared_server: LiveServer, settings: Settings, manager: CacheManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is an end to what is kept, and a connection that was closed meanwhile is made anew."""
+    monkeypatch.setattr(_backend, "_SPARE", 3)
+    with shared_server.client() as client:
+        cache = manager.get_cache("app", **settings(shared_server))
+        cache.set("key", 1)
+        before = client.info("clients")["connected_clients"]
+        in_threads(8, lambda: cache.get("key"))
+        assert settled(client, before + 3) == before + 3
+        for one in client.client_list(_type="normal"):
+            if one["id"] != str(client.client_id()):
+                client.client_kill_filter(_id=one["id"])
+        found: list[Any] = []
+        in_threads(5, lambda: found.append((cache.incr("n"), cache.get("key"))))
+        assert sorted(found) == [(number, 1) for number in range(1, 6)]
+
+
+def test_a_connection_in_use_is_no_spare_one(
+    shared_server: LiveServer, settings: Settings, manager: CacheManager
+) -> None:
+    """A thread that gave up in the middle of a call leaves nothing: its reply may still come."""
+    with Proxy(shared_server.port) as proxy:
+        cache = manager.get_cache("app", **settings(proxy, timeout=0.1, on_error="degrade"))
+        for number in range(3):
+            cache.set(f"key {number}", number)
+        driver: Any = cache._driver
+        proxy.delay = 0.3
+        in_threads(4, lambda: cache.get("key 0"))
+        assert not driver._spare
+        proxy.delay = 0
+        found: list[Any] = []
+        for number in range(3):
+            in_threads(2, lambda number=number: found.append(cache.get(f"key {number}")))  # type: ignore[misc]
+        assert found == [0, 0, 1, 1, 2, 2]
+        assert 0 < len(driver._spare) <= 2
 
 
 def test_a_closed_driver(shared_server: LiveServer, settings: Settings, manager: CacheManager) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -58,6 +60,44 @@ def test_round_trips(warm: Any, record_property: Callable[[str, object], None]) 
         counted[name] = proxy.trips
         record_property(name, proxy.trips)
     assert {name: trips for name, _, trips in EXPECTED} == counted
+
+
+def test_round_trips_of_loads(shared_server: LiveServer, open_cache: Callable[..., Any]) -> None:
+    """A load looks once, plants its lease and stores; who joins one of this process only looks."""
+    with Proxy(shared_server.port) as proxy:
+        cache = open_cache(proxy, timeout="10s")
+        cache.get_or_set("warm", lambda: 1)  # from now on the script is known
+
+        def trips(key: str, factory: Callable[[], Any]) -> int:
+            proxy.count()
+            cache.get_or_set(key, factory, ttl=60, stale_for=60)
+            return proxy.trips
+
+        counted = {"missing": trips("key", lambda: 1), "hit": trips("key", lambda: 1)}
+        cache.expire("key")
+        counted["stale"] = trips("key", lambda: 1)
+        going, go = threading.Event(), threading.Event()
+
+        def slow() -> int:
+            going.set()
+            assert go.wait(30)
+            return 2
+
+        def let_go() -> None:
+            while not proxy.trips:
+                time.sleep(0.001)
+            time.sleep(0.1)  # a second look would come at once
+            go.set()
+
+        threads = [threading.Thread(target=cache.get_or_set, args=("slow", slow)), threading.Thread(target=let_go)]
+        threads[0].start()
+        assert going.wait(30)
+        proxy.count()
+        threads[1].start()
+        counted["joined, and stored by the other one"] = trips("slow", slow)
+        for thread in threads:
+            thread.join()
+    assert counted == {"missing": 3, "hit": 1, "stale": 3, "joined, and stored by the other one": 2}
 
 
 def test_plain_commands_until_tags_are_met(warm: Any) -> None:

@@ -90,10 +90,12 @@ class Loads:
             self._refresh(job, seen)
         return value
 
-    def missed(self, job: Job) -> Steps[Any]:
-        """The value, after `get` has just found none."""
+    def missed(self, job: Job, seen: Seen | None = None) -> Steps[Any]:
+        """The value, after `get` has just found none, or ``seen``."""
         if self.store.down:
             return (yield from self.without_store(job))
+        if seen is not None:
+            return (yield from self.settled(job, seen))
         # Nearly always there is nothing at all: then planting the lease is the first call of the driver. If that guess
         # was wrong the caller looks again, so one who may have left by then doesn't guess.
         guess = job.options.soft_timeout is None and self._flights.newest(job.storage) is None

@@ -50,6 +50,19 @@ class Seen(NamedTuple):
 
 
 NOTHING = Seen(Found.ABSENT)
+ASK: Any = object()
+"""A default for a read that is to be followed by a load: where there is a record, `Unserved` is raised in its place."""
+
+
+class Unserved(Exception):
+    """What was seen where no value can be served, so that a load needs no second look.
+
+    An exception, because a hit must not pay for it.
+    """
+
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen.found.value)
+        self.seen = seen
 
 
 class Decision(NamedTuple):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from ._load import Job
 from ._load_context import load_options
 from ._loads import Loads
+from ._lookup import ASK, Unserved
 from ._steps import Steps, run
 from .errors import CacheConnectionError, CacheFullError
-
-_MISSING: Any = object()
 
 
 def quick_load(loads: Loads, get: Callable[..., Any]) -> Callable[..., Any]:
@@ -22,12 +22,14 @@ def quick_load(loads: Loads, get: Callable[..., Any]) -> Callable[..., Any]:
         find: Callable[[Job], Steps[Any]]
         if not options or ("refresh_ahead" not in options and "early_refresh" not in options):
             try:
-                value = get(key, _MISSING)
+                value = get(key, ASK)
+            except Unserved as unserved:
+                find = partial(loads.missed, seen=unserved.seen)
             except (CacheConnectionError, CacheFullError):
                 store.recorder.misses.increment()
                 find = loads.without_store
             else:
-                if value is not _MISSING:
+                if value is not ASK:
                     return value
                 find = loads.missed
         else:
@@ -53,12 +55,14 @@ def quick_async_load(
         find: Callable[[Job], Steps[Any]]
         if not options or ("refresh_ahead" not in options and "early_refresh" not in options):
             try:
-                value = await get(key, _MISSING) if inline is None else inline(key, _MISSING)
+                value = await get(key, ASK) if inline is None else inline(key, ASK)
+            except Unserved as unserved:
+                find = partial(loads.missed, seen=unserved.seen)
             except (CacheConnectionError, CacheFullError):
                 store.recorder.misses.increment()
                 find = loads.without_store
             else:
-                if value is not _MISSING:
+                if value is not ASK:
                     return value
                 find = loads.missed
         else:

@@ -16,7 +16,7 @@ from ._defaults import PAGE
 from ._explain import Explanation, explanation
 from ._guard import degrades, no
 from ._keys import show
-from ._lookup import Found, Lookup, Seen
+from ._lookup import ASK, Found, Lookup, Seen, Unserved
 from ._record import Record
 from ._steps import Steps
 from .errors import CacheError, CacheExpiredError, CacheKeyError
@@ -78,6 +78,8 @@ class Reads:
         served, value = self._lookup.value(storage, seen)
         if not served:
             self.store.recorder.misses.increment()
+            if default is ASK and seen.stored:
+                raise Unserved(seen)
             return default
         self.store.recorder.hits.increment()
         yield from self.slide(storage, seen)

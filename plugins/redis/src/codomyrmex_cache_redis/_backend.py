@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 from weakref import WeakSet
@@ -22,11 +23,13 @@ CAPABILITIES: Final = Capabilities(
 )
 T = TypeVar("T")
 
+_SPARE: Final = 256
+"""Most connections of threads that have ended to be kept for new ones."""
 _backends: WeakSet[RedisBackend] = WeakSet()
 
 
 class RedisBackend(Backend[bytes]):
-    """Records as strings on a server; every thread has a connection of its own.
+    """Records as strings on a server; every thread has a connection of its own, and leaves it to the next one.
 
     Args:
         server: Where to connect.
@@ -114,20 +117,44 @@ class RedisBackend(Backend[bytes]):
         return self._link().run(trips)
 
     def _link(self) -> Link:
-        link: Link | None = getattr(self._local, "link", None)
+        held: _Held | None = getattr(self._local, "held", None)
         # A signal's handler, or a finalizer, may come here in the middle of a trip of this very thread.
-        if link is None or link.busy:
-            link = self._local.link = Link(self._server, self._clock)
-            with self._lock:
-                self._links.add(link)
+        if held is None or held.link.busy:
+            try:
+                link = self._spare.pop()
+            except IndexError:
+                link = Link(self._server, self._clock)
+                with self._lock:
+                    self._links.add(link)
             if self._closed:
                 link.close()
-        return link
+            self._local.held = held = _Held(link, self._spare)
+        return held.link
 
     def _forget(self) -> None:
         self._local = threading.local()
+        self._spare: deque[Link] = deque(maxlen=_SPARE)
         self._links: WeakSet[Link] = WeakSet()
         self._lock = threading.Lock()
+
+
+class _Held:
+    """The link of a thread. When the thread has ended it is kept for the next one, unless it was left behind in a trip.
+
+    Args:
+        link: The link.
+        spare: Where it goes.
+    """
+
+    __slots__ = ("link", "spare")
+
+    def __init__(self, link: Link, spare: deque[Link]) -> None:
+        self.link = link
+        self.spare = spare
+
+    def __del__(self) -> None:
+        if self.link.idle:
+            self.spare.append(self.link)
 
 
 def _after_fork() -> None:

@@ -94,6 +94,11 @@ class Link:
         self._last = 0.0
         """When a trip last began, on the monotonic clock."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether somebody else may have it: connected, nothing on its way, nothing subscribed to."""
+        return self._socket is not None and self._channel is None and not self.busy
+
     def run(self, trips: Trips[T]) -> T:
         """Carry out an operation."""
         try:
