@@ -263,6 +263,28 @@ def test_wrong_calls(both: Both) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("what", ["missing", "invalidated", "down"])
+def test_what_a_function_raises(view: str, what: str) -> None:
+    """It is raised as it is, without a word of how its result was looked for."""
+    with managed(driver=FailingDriver) as manager:
+        cache: Any = manager.get_cache("app", **JSON)
+        on: Any = manager.get_async_cache("app") if view == "async" else cache
+
+        async def later(a: int) -> int:
+            return fails(a)
+
+        function = on.memoize(name="f")(fails if view == "sync" else later)
+        if what == "invalidated":
+            cache.set(function.key(1), 1, tags=["tag"])
+            cache.invalidate_tags("tag")
+        cache._driver.down = what == "down"
+        result = functools.partial(function, 1) if view == "sync" else functools.partial(asyncio.run, function(1))
+        with pytest.raises(ValueError, match="1") as caught:
+            result()
+        assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+@pytest.mark.parametrize("view", VIEWS)
 def test_a_backend_that_fails(view: str) -> None:
     """A call goes on without the backend, also one whose key is remembered, and is kept when it answers again."""
     with managed(driver=FailingDriver) as manager:
@@ -270,7 +292,9 @@ def test_a_backend_that_fails(view: str) -> None:
         driver: Any = both.cache._driver
         assert (both(1), both(1)) == (3, 3)
         driver.down = True
+        before = both.cache.stats.misses
         assert (both(1), both(1), both(2)) == (3, 3, 4)
+        assert both.cache.stats.misses == before + 3
         with pytest.raises(CacheError):
             both.do("invalidate", 1)
         driver.down = False

@@ -7,9 +7,11 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from ._async_steps import arun
+from ._load import Job
+from ._lookup import ASK, NOT_SERVED
 from ._memo_keys import SIMPLE, MemoKeys, instance_of
 from ._memo_setup import Documented, Setup, dress, mark_coroutine_function
-from .errors import CacheConnectionError, CacheFullError
+from ._steps import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +22,6 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
-
-_MISSING: Any = object()
 
 
 class AsyncMemoized(Generic[P, R]):
@@ -64,14 +64,14 @@ class AsyncMemoized(Generic[P, R]):
         else:
             if not kwargs and (key := self._known.get(args)) is not None:
                 try:
-                    value: R = await self._get(key, _MISSING)  # a cast would be a call
-                except (CacheConnectionError, CacheFullError):
-                    find = self._setup.loads.without_store
+                    value: R = await self._get(key, ASK)  # a cast would be a call
+                except NOT_SERVED as error:
+                    find = self._setup.loads.instead(error)
                 else:
-                    if value is not _MISSING:
+                    if value is not ASK:
                         return value
                     find = self._setup.loads.missed
-                return cast(R, await arun(find(self._setup.job(key, self._function, args, kwargs)), self._perform))
+                return await self._loaded(find, key, args, kwargs)
         return await self._found(self._keys.of(args, kwargs), args, kwargs)
 
     def key(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
@@ -136,20 +136,24 @@ class AsyncMemoized(Generic[P, R]):
         return f"<memoized {self._keys.name} in {self.cache!r}>"
 
     async def _found(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-        setup = self._setup
-        loads = setup.loads
-        if setup.ahead:
-            find = loads.get_or_set
+        loads = self._setup.loads
+        if self._setup.ahead:
+            return await self._loaded(loads.get_or_set, key, args, kwargs)
+        try:
+            value: R = await self._get(key, ASK)
+        except NOT_SERVED as error:
+            find = loads.instead(error)
         else:
-            try:
-                value: R = await self._get(key, _MISSING)
-            except (CacheConnectionError, CacheFullError):
-                find = loads.without_store
-            else:
-                if value is not _MISSING:
-                    return value
-                find = loads.missed
-        return cast(R, await arun(find(setup.job(key, self._function, args, kwargs)), self._perform))
+            if value is not ASK:
+                return value
+            find = loads.missed
+        return await self._loaded(find, key, args, kwargs)
+
+    async def _loaded(
+        self, find: Callable[[Job], Steps[Any]], key: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> R:
+        """What ``find`` loads."""
+        return cast(R, await arun(find(self._setup.job(key, self._function, args, kwargs)), self._perform))
 
     async def _refreshed(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         setup = self._setup

@@ -19,7 +19,7 @@ from ._flights import Flight, Waiting
 from ._keys import show
 from ._load import AGAIN, Failed, Job, Loaded, Loader, Outcome
 from ._load_context import Kept, LoadContext, LoadOptions, positionals
-from ._lookup import NOTHING, Found, Lookup, Seen
+from ._lookup import NOTHING, Found, Lookup, Seen, Unserved
 from ._reads import Reads
 from ._record import Record
 from ._shells import Shell
@@ -89,6 +89,16 @@ class Loads:
         if seen.record is not None and self._is_due(seen.record, job.options):
             self._refresh(job, seen)
         return value
+
+    def instead(self, error: Exception) -> Callable[[Job], Steps[Any]]:
+        """What loads a value that `get` hasn't served, because it raised ``error``, one of `NOT_SERVED`.
+
+        To be called once the error has been handled: it should not be the context of what the factory raises.
+        """
+        if isinstance(error, Unserved):
+            return partial(self.missed, seen=error.seen)
+        self.store.recorder.misses.increment()
+        return self.without_store
 
     def missed(self, job: Job, seen: Seen | None = None) -> Steps[Any]:
         """The value, after `get` has just found none, or ``seen``."""

@@ -13,6 +13,7 @@ from ._steps import Steps, before
 from ._store import Store
 from ._tags import TagOperations, alive
 from ._ttl import State, judge
+from .errors import CacheConnectionError, CacheFullError
 
 
 class Found(Enum):
@@ -63,6 +64,10 @@ class Unserved(Exception):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen.found.value)
         self.seen = seen
+
+
+NOT_SERVED = (Unserved, CacheConnectionError, CacheFullError)
+"""What a read may raise that a load answers."""
 
 
 class Decision(NamedTuple):

@@ -10,10 +10,11 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
+from ._load import Job
+from ._lookup import ASK, NOT_SERVED
 from ._memo_keys import SIMPLE, MemoKeys, instance_of
 from ._memo_setup import Documented, Setup, dress
-from ._steps import run
-from .errors import CacheConnectionError, CacheFullError
+from ._steps import Steps, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,9 +25,6 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
-
-_MISSING: Any = object()
-_OUTAGE = (CacheConnectionError, CacheFullError)
 
 
 class Memoized(Generic[P, R]):
@@ -68,10 +66,14 @@ class Memoized(Generic[P, R]):
         else:
             if not kwargs and (key := self._known.get(args)) is not None:
                 try:
-                    value: R = self._get(key, _MISSING)  # a cast would be a call
-                except _OUTAGE:
-                    return self._loaded(key, args, kwargs, stored=False)
-                return self._loaded(key, args, kwargs) if value is _MISSING else value
+                    value: R = self._get(key, ASK)  # a cast would be a call
+                except NOT_SERVED as error:
+                    find = self._setup.loads.instead(error)
+                else:
+                    if value is not ASK:
+                        return value
+                    find = self._setup.loads.missed
+                return self._loaded(find, key, args, kwargs)
         return self._found(self._keys.of(args, kwargs), args, kwargs)
 
     def key(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
@@ -134,19 +136,21 @@ class Memoized(Generic[P, R]):
         return f"<memoized {self._keys.name} in {self.cache!r}>"
 
     def _found(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-        if self._setup.ahead:
-            find = self._setup.loads.get_or_set
-            return cast(R, run(find(self._setup.job(key, self._function, args, kwargs))))
-        try:
-            value: R = self._get(key, _MISSING)
-        except _OUTAGE:
-            return self._loaded(key, args, kwargs, stored=False)
-        return self._loaded(key, args, kwargs) if value is _MISSING else value
-
-    def _loaded(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, stored: bool = True) -> R:
-        """What is loaded after a miss; with ``stored`` False, after the backend has failed."""
         loads = self._setup.loads
-        find = loads.missed if stored else loads.without_store
+        if self._setup.ahead:
+            return self._loaded(loads.get_or_set, key, args, kwargs)
+        try:
+            value: R = self._get(key, ASK)
+        except NOT_SERVED as error:
+            find = loads.instead(error)
+        else:
+            if value is not ASK:
+                return value
+            find = loads.missed
+        return self._loaded(find, key, args, kwargs)
+
+    def _loaded(self, find: Callable[[Job], Steps[Any]], key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        """What ``find`` loads."""
         return cast(R, run(find(self._setup.job(key, self._function, args, kwargs))))
 
     def _refreshed(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
@@ -197,12 +201,14 @@ class BoundMemoized(Memoized[Q, R]):
                     key = there.known.get((memoized._keys, args))
                     if key is not None:
                         try:
-                            value = memoized._get(key, _MISSING)
-                        except _OUTAGE:
-                            value = memoized._loaded(key, (instance, *args), kwargs, stored=False)
+                            value = memoized._get(key, ASK)
+                        except NOT_SERVED as error:
+                            find = memoized._setup.loads.instead(error)
                         else:
-                            if value is _MISSING:
-                                value = memoized._loaded(key, (instance, *args), kwargs)
+                            if value is not ASK:
+                                return value
+                            find = memoized._setup.loads.missed
+                        value = memoized._loaded(find, key, (instance, *args), kwargs)
                         return value
         value = memoized._found(memoized._keys.of_method(instance, args, kwargs), (instance, *args), kwargs)
         return value

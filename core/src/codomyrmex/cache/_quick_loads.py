@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 from ._load import Job
 from ._load_context import load_options
 from ._loads import Loads
-from ._lookup import ASK, Unserved
+from ._lookup import ASK, NOT_SERVED
 from ._steps import Steps, run
-from .errors import CacheConnectionError, CacheFullError
 
 
 def quick_load(loads: Loads, get: Callable[..., Any]) -> Callable[..., Any]:
@@ -23,11 +21,8 @@ def quick_load(loads: Loads, get: Callable[..., Any]) -> Callable[..., Any]:
         if not options or ("refresh_ahead" not in options and "early_refresh" not in options):
             try:
                 value = get(key, ASK)
-            except Unserved as unserved:
-                find = partial(loads.missed, seen=unserved.seen)
-            except (CacheConnectionError, CacheFullError):
-                store.recorder.misses.increment()
-                find = loads.without_store
+            except NOT_SERVED as error:
+                find = loads.instead(error)
             else:
                 if value is not ASK:
                     return value
@@ -56,11 +51,8 @@ def quick_async_load(
         if not options or ("refresh_ahead" not in options and "early_refresh" not in options):
             try:
                 value = await get(key, ASK) if inline is None else inline(key, ASK)
-            except Unserved as unserved:
-                find = partial(loads.missed, seen=unserved.seen)
-            except (CacheConnectionError, CacheFullError):
-                store.recorder.misses.increment()
-                find = loads.without_store
+            except NOT_SERVED as error:
+                find = loads.instead(error)
             else:
                 if value is not ASK:
                     return value
