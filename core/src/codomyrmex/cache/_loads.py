@@ -93,7 +93,7 @@ class Loads:
     def instead(self, error: Exception) -> Callable[[Job], Steps[Any]]:
         """What loads a value that `get` hasn't served, because it raised ``error``, one of `NOT_SERVED`.
 
-        To be called once the error has been handled: it should not be the context of what the factory raises.
+        The steps are to be run once the error has been handled: it is no context of what the factory raises.
         """
         if isinstance(error, Unserved):
             return partial(self.missed, seen=error.seen)
