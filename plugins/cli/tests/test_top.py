@@ -20,6 +20,8 @@ from codomyrmex.cache import CacheManager
 from codomyrmex_cache_cli import _publish, _top
 from codomyrmex_cache_cli._run import run
 
+INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+"""A shell that starts the tests in the background makes them, and all they start, deaf to Ctrl-C."""
 PROGRAM = """
 import sys, time
 from codomyrmex.cache import CacheManager
@@ -46,7 +48,7 @@ def place(tmp_path: Path) -> Path:
 @pytest.fixture
 def processes(place: Path) -> Iterator[list[subprocess.Popen[str]]]:
     """Two processes that show their cache."""
-    command = [sys.executable, "-c", PROGRAM, str(place)]
+    command = [sys.executable, "-c", INTERRUPTIBLE + PROGRAM, str(place)]
     begun = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for one in begun:
         assert one.stdout is not None
@@ -172,7 +174,8 @@ def test_in_a_terminal(place: Path, processes: list[subprocess.Popen[str]]) -> N
     import pty
 
     main, terminal = pty.openpty()
-    command = [sys.executable, "-m", "codomyrmex_cache_cli", "top", "--interval", "0.1", "--directory", str(place)]
+    program = INTERRUPTIBLE + "from runpy import run_module; run_module('codomyrmex_cache_cli', run_name='__main__')"
+    command = [sys.executable, "-c", program, "top", "--interval", "0.1", "--directory", str(place)]
     process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, close_fds=True)
     os.close(terminal)
     seen = b""

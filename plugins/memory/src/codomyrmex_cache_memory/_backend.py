@@ -176,9 +176,7 @@ class MemoryBackend(Backend[Record]):
     def close(self) -> None:
         """Drop everything."""
         with self.entries.lock:
-            self.entries.closed = True
-            self.entries.drop_all()
-            self.entries.own.clear()
+            self.entries.close()
 
     def direct(self, port: DirectPort) -> Direct:
         """See `_direct.py`."""

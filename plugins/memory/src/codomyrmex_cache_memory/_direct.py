@@ -16,8 +16,6 @@ from ._entries import Entries
 
 _LONGEST = 1e12
 """Seconds; a ttl beyond that may be one that no float holds."""
-_LOWEST = "\1"
-"""Of all keys: an empty text and whatever begins with NUL come before it."""
 
 
 def direct_paths(entries: Entries, port: DirectPort, *, writes: bool) -> Direct:
@@ -41,7 +39,7 @@ def _flagging_get(entries: Entries, port: DirectPort) -> Callable[..., Any]:
             if until is None or now() < until:
                 node.mark = hit()  # counts, and is never zero
                 return node.value
-        elif key.__class__ is str and key >= _LOWEST and key.isascii() and not entries.closed:
+        elif key.__class__ is str and key >= entries.first_key and key.isascii():
             miss()
             return default
         return general(key, default)
@@ -65,7 +63,7 @@ def _marking_get(entries: Entries, port: DirectPort) -> Callable[..., Any]:
                 use(node)
                 hit()
                 return node.value
-        elif key.__class__ is str and key >= _LOWEST and key.isascii() and not entries.closed:
+        elif key.__class__ is str and key >= entries.first_key and key.isascii():
             miss()
             return default
         return general(key, default)
@@ -109,7 +107,7 @@ def _set(entries: Entries, port: DirectPort) -> Callable[..., bool]:
                 node.until = until
                 if until is not None and ((bucket := node.bucket) is None or bucket.due > until + 1):
                     note(node)
-            elif key >= _LOWEST and key.isascii() and not entries.closed:
+            elif key >= entries.first_key and key.isascii():
                 insert(key, value, until, ttl, 1, []).version = stored()
                 if own:
                     own.pop(key, None)

@@ -29,6 +29,7 @@ from ._sizer import estimate
 _BATCHES = 128
 """A full cache makes room for this part of its entries at once, so it is never emptier than that."""
 _LARGEST_BATCH = 64
+_CAPACITY = Cause.CAPACITY
 _PURGE_ON_WRITE = 64
 """Expired entries that a write removes before it evicts one that is alive."""
 
@@ -50,9 +51,10 @@ class Entries:
         own: What stands beside them.
         expiry: When they end.
         queues: In what order they go.
-        bytes: What they count for.
+        bytes: What they count for; kept only where they differ.
         lock: Held by whoever changes anything.
-        closed: Nothing may be added any more.
+        first_key: The least of the ASCII keys that may be missed or added without asking further. An empty text and
+            whatever begins with NUL come before it, and all of them once this is closed.
         now: The clock, in seconds.
         use: Marks a node as used.
         flags: Whether any mark above zero will do for that.
@@ -62,10 +64,10 @@ class Entries:
         self.nodes: dict[str, Node] = {}
         self.own = OwnRecords()
         self.expiry = Expiry()
-        self.queues = Queues(policy, options.max_entries)
+        self.queues = Queues(policy, options.max_entries, sizes=options.max_bytes is not None)
         self.bytes = 0
         self.lock = threading.RLock()
-        self.closed = False
+        self.first_key = "\1"
         self.now = now
         self.use = self.queues.use
         self.flags = policy.marks == "use"
@@ -73,11 +75,19 @@ class Entries:
         self._most_entries = options.max_entries or math.inf
         self._most_bytes = math.inf if options.max_bytes is None else options.max_bytes
         self._sizer: Callable[[Any], int] | None = None if options.max_bytes is None else options.sizer or estimate
-        self._measures = self._sizer is not None or any(queue.order == "rank" for queue in policy.queues)
+        self._measures = self.queues.measured
+        only_lane = self.queues.only_lane
+        self._quick_append = None if only_lane is None else only_lane.quick_append()
         # Making room for several at once costs less each; in a small cache every entry counts.
         self._batch = 1
         if options.max_entries and not options.max_bytes:
             self._batch = min(options.max_entries // _BATCHES + 1, _LARGEST_BATCH)
+
+    def close(self) -> None:
+        """Drop everything, for good; with the lock."""
+        self.first_key = "\x80"
+        self.drop_all()
+        self.own.clear()
 
     # Without the lock: these run the user's code.
 
@@ -152,11 +162,15 @@ class Entries:
         node.mark = 0
         node.bucket = None
         node.record = None
-        if lane is not None:
-            lane.append(node)
-        else:
+        if lane is None:
             self.queues.admit(node, ghost)
-        self.bytes += size
+        elif self._quick_append is not None:
+            node.lane = lane
+            self._quick_append(node)
+        else:
+            lane.append(node)
+        if self._measures:
+            self.bytes += size
         nodes[key] = node
         if until is not None:
             self.expiry.note(node)
@@ -209,7 +223,8 @@ class Entries:
 
     def _take_out(self, node: Node) -> None:
         del self.nodes[node.key]
-        self.bytes -= node.size
+        if self._measures:
+            self.bytes -= node.size
         self.expiry.forget(node)
         if node.lane is not None:
             node.lane.remove(node)
@@ -229,9 +244,9 @@ class Entries:
     def _count(self, node: Node, grown: int) -> None:
         if isinstance(node, MeasuredNode):
             node.size += grown
-        self.bytes += grown
-        if node.lane is not None:
-            node.lane.bytes += grown
+            self.bytes += grown
+            if node.lane is not None:
+                node.lane.grow(grown)
 
     def _make_room(self, key: str, size: int, gone: Gone) -> None:
         if size > self._most_bytes:
@@ -242,21 +257,25 @@ class Entries:
 
     def _evict(self, entries: float, size: float, key: str, gone: Gone) -> None:
         """Evict until no more than so many entries and bytes are left, and in a large cache a few more at once."""
-        nodes, expiry = self.nodes, self.expiry
+        nodes, forget, measures, cause = self.nodes, self.expiry.forget, self._measures, _CAPACITY
         while len(nodes) > entries or self.bytes > size:
-            victims = self.queues.evict(self._batch)
+            victims: list[Node] = []
+            try:
+                self.queues.evict(self._batch, victims)
+            finally:  # what is in no queue any more goes, also if Ctrl-C came in between
+                for victim in victims:
+                    del nodes[victim.key]
+                    if measures:
+                        self.bytes -= victim.size
+                    if victim.bucket is not None:
+                        forget(victim)
+                    # Also where nobody listens: the value is held until the lock is free.
+                    gone.append((victim.key, cause, victim.value))
+                self._evictions.add(len(victims))
             if not victims:
                 raise CacheFullError(
                     "the cache is full and its eviction policy lets nothing go", backend="in_memory", key=key
                 )
-            for victim in victims:
-                del nodes[victim.key]
-                self.bytes -= victim.size
-                if victim.bucket is not None:
-                    expiry.forget(victim)
-                # Also where nobody listens: the value is held until the lock is free.
-                gone.append((victim.key, Cause.CAPACITY, victim.value))
-            self._evictions.add(len(victims))
 
     def _too_large(self, key: str, size: int) -> CacheFullError:
         return CacheFullError(

@@ -12,10 +12,13 @@ class Home(Protocol):
     """The queue an entry is in; see `Lane`."""
 
     name: str
-    bytes: int
 
     def remove(self, node: Node) -> None:
         """Take an entry out of turn."""
+        ...
+
+    def grow(self, size: int) -> None:
+        """One of its entries counts for so many bytes more, or less if it is negative."""
         ...
 
 

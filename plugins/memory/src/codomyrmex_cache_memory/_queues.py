@@ -29,22 +29,41 @@ _MOST_DEAD = 32
 
 
 class Lane:
-    """A queue in order of arrival."""
+    """A queue in order of arrival.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: Its name.
+        measured: Whether its entries differ in size.
+    """
+
+    def __init__(self, name: str, *, measured: bool) -> None:
         self.name = name
-        self.count = 0
-        self.bytes = 0
+        self._measured = measured
+        self._bytes = 0
         self._dead = 0
         self._ahead: deque[Node] = deque()
         self._behind: deque[Node] = deque()
 
+    @property
+    def count(self) -> int:
+        """How many entries it holds."""
+        return len(self._ahead) + len(self._behind) - self._dead
+
+    @property
+    def bytes(self) -> int:
+        """What they count for."""
+        return self._bytes if self._measured else self.count
+
     def append(self, node: Node, rank: float = 0.0) -> None:
         """Put ``node`` at the back."""
         node.lane = self
-        self.count += 1
-        self.bytes += node.size
         self._ahead.append(node)
+        if self._measured:
+            self._bytes += node.size
+
+    def quick_append(self) -> Callable[[Node], None] | None:
+        """What does all of `append` but for `Node.lane`, in one C call; None if it takes more than that."""
+        return None if self._measured else self._ahead.append
 
     def judged(self, judge: Judge, view: View, wanted: int, victims: list[Node]) -> tuple[Node, Verdict] | None:
         """Take entries out of the front until ``wanted`` of them have the plain verdict `EVICT`.
@@ -58,37 +77,43 @@ class Lane:
         Returns:
             The first entry with a verdict that is neither `EVICT` nor `SKIP`, taken out too; None if there was none.
         """
-        spared = 0
+        ahead, measured = self._ahead, self._measured
+        # An entry is spared twice at most in one go: a policy that spares all would never end.
+        spare = 2 * self.count + 1
         taken = 0
         other: tuple[Node, Verdict] | None = None
         while taken < wanted and other is None:
-            ahead = self._ahead
             if not ahead:
                 if not self._behind:
                     break
-                self._ahead, self._behind = self._behind, ahead
-                continue
+                self._come_round()
             node = ahead.popleft()
             if node.lane is not self:
                 self._dead -= 1
                 continue
-            verdict = judge(node, view)
-            if verdict is SKIP and spared <= 2 * self.count:
-                spared += 1
+            try:
+                verdict = judge(node, view)
+            except BaseException:  # above all KeyboardInterrupt: what stands in no queue could never be evicted
+                ahead.appendleft(node)
+                raise
+            if node.lane is not self:  # removed meanwhile, by a finalizer that the garbage collector ran
+                self._dead -= 1
+                continue
+            if verdict is SKIP and spare:
+                spare -= 1
                 node.mark = 0
                 self._behind.append(node)
                 continue
             node.lane = None
-            self.count -= 1
-            self.bytes -= node.size
-            # An entry is spared twice at most in one go: a policy that spares all would never end.
+            if measured:
+                self._bytes -= node.size
             if verdict is EVICT or verdict is SKIP:
                 victims.append(node)
                 taken += 1
             else:
                 other = node, verdict
-        if not self._ahead:  # at its end: what arrives next has all others before it
-            self._ahead, self._behind = self._behind, self._ahead
+        if not ahead:  # at its end: what arrives next has all others before it
+            self._come_round()
         return other
 
     def remove(self, node: Node) -> None:
@@ -96,9 +121,15 @@ class Lane:
         self._left(node)
         self._dead += 1
         if self._dead > _MOST_DEAD + self.count // 4:
-            self._ahead = deque(one for one in self._ahead if one.lane is self)
-            self._behind = deque(one for one in self._behind if one.lane is self)
+            for places in (self._ahead, self._behind):
+                living = [one for one in places if one.lane is self]
+                places.clear()
+                places.extend(living)
             self._dead = 0
+
+    def grow(self, size: int) -> None:
+        """One of its entries counts for so many bytes more, or less if it is negative."""
+        self._bytes += size
 
     def places(self) -> list[Node]:
         """Its entries, the one to be judged next first."""
@@ -110,29 +141,37 @@ class Lane:
             node.lane = None
         self._ahead.clear()
         self._behind.clear()
-        self.count = self.bytes = self._dead = 0
+        self._bytes = self._dead = 0
+
+    def _come_round(self) -> None:
+        # The deques keep their places: `quick_append` is bound to one of them.
+        self._ahead.extend(self._behind)
+        self._behind.clear()
 
     def _left(self, node: Node) -> None:
         node.lane = None
-        self.count -= 1
-        self.bytes -= node.size
+        self._bytes -= node.size
 
 
 class RankedLane(Lane):
     """A queue in order of rank: a heap; entries of equal rank in order of arrival."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name)
+        super().__init__(name, measured=True)
         self._heap: list[tuple[float, int, Node]] = []
         self._arrivals = itertools.count()
+
+    @property
+    def count(self) -> int:
+        """How many entries it holds."""
+        return len(self._heap) - self._dead
 
     def append(self, node: Node, rank: float = 0.0) -> None:
         """Put ``node`` at ``rank``."""
         node.lane = self
         if isinstance(node, MeasuredNode):
             node.rank = rank
-        self.count += 1
-        self.bytes += node.size
+        self._bytes += node.size
         heapq.heappush(self._heap, (rank, next(self._arrivals), node))
 
     def judged(self, judge: Judge, view: View, wanted: int, victims: list[Node]) -> tuple[Node, Verdict] | None:
@@ -140,25 +179,34 @@ class RankedLane(Lane):
         skipped: list[tuple[float, int, Node]] = []
         taken = 0
         other: tuple[Node, Verdict] | None = None
-        while taken < wanted and other is None and self._heap:
-            place = heapq.heappop(self._heap)
-            node = place[2]
-            if node.lane is not self or node.rank != place[0]:
-                self._dead -= 1
-                continue
-            verdict = judge(node, view)
-            if verdict is SKIP and self._heap:
-                node.mark = 0
-                skipped.append(place)
-                continue
-            self._left(node)
-            if verdict is EVICT or verdict is SKIP:  # the last one goes, even if all were spared
-                victims.append(node)
-                taken += 1
-            else:
-                other = node, verdict
-        for place in skipped:
-            heapq.heappush(self._heap, place)
+        try:
+            while taken < wanted and other is None and self._heap:
+                place = heapq.heappop(self._heap)
+                node = place[2]
+                if node.lane is not self or node.rank != place[0]:
+                    self._dead -= 1
+                    continue
+                try:
+                    verdict = judge(node, view)
+                except BaseException:
+                    heapq.heappush(self._heap, place)
+                    raise
+                if node.lane is not self:
+                    self._dead -= 1
+                    continue
+                if verdict is SKIP and self._heap:
+                    node.mark = 0
+                    skipped.append(place)
+                    continue
+                self._left(node)
+                if verdict is EVICT or verdict is SKIP:  # the last one goes, even if all were spared
+                    victims.append(node)
+                    taken += 1
+                else:
+                    other = node, verdict
+        finally:
+            for place in skipped:
+                heapq.heappush(self._heap, place)
         return other
 
     def remove(self, node: Node) -> None:
@@ -179,7 +227,7 @@ class RankedLane(Lane):
         for _, _, node in self._heap:
             node.lane = None
         self._heap.clear()
-        self.count = self.bytes = self._dead = 0
+        self._bytes = self._dead = 0
 
 
 class Ghosts:
@@ -230,21 +278,24 @@ class Queues:
     Args:
         policy: Decides.
         max_entries: The store's limit, None for none.
+        sizes: Whether entries count for more or less than others.
 
     Attributes:
         use: Marks an entry as used, the way the policy wants it.
         only_lane: Where every new entry goes; None if the policy has to be asked.
+        measured: Whether entries differ in size or have a rank, and are `MeasuredNode`s.
     """
 
-    def __init__(self, policy: EvictionPolicy, max_entries: int | None) -> None:
+    def __init__(self, policy: EvictionPolicy, max_entries: int | None, *, sizes: bool) -> None:
         self.policy = policy
         self.state: dict[str, float] = {}
         self._max_entries = max_entries
         self._stamp = itertools.count(1).__next__
         marks = {"use": _flag, "frequency": _count, "recency": self._date}
         self.use: Final[Callable[[Node], None]] = marks[policy.marks]
+        self.measured = sizes or any(spec.order == "rank" for spec in policy.queues)
         self.lanes: dict[str, Lane] = {
-            spec.name: RankedLane(spec.name) if spec.order == "rank" else Lane(spec.name)
+            spec.name: RankedLane(spec.name) if spec.order == "rank" else Lane(spec.name, measured=self.measured)
             for spec in policy.queues
             if spec.ghosts is None
         }
@@ -284,9 +335,14 @@ class Queues:
         node.mark = move.mark
         self.lanes[move.queue].append(node, move.rank)
 
-    def evict(self, wanted: int) -> list[Node]:
-        """Take out up to ``wanted`` entries that the policy gives up; none if it refuses or there are none."""
-        victims: list[Node] = []
+    def evict(self, wanted: int, victims: list[Node]) -> None:
+        """Take out up to ``wanted`` entries that the policy gives up; none if it refuses or there are none.
+
+        Args:
+            wanted: How many at most.
+            victims: An empty list, to which they are added one by one: also when this is interrupted, the caller has
+                those that stand in no queue any more.
+        """
         moves = 0
         while len(victims) < wanted:
             lane = self._chosen()
@@ -306,7 +362,6 @@ class Queues:
             victims.append(node)
             if isinstance(verdict, Evict) and verdict.ghost is not None:
                 self._ghosts[verdict.ghost].add(node.key, self.capacity)
-        return victims
 
     def _chosen(self) -> Lane | None:
         """The queue that gives up the next entry; None if the policy refuses or all are empty."""
