@@ -17,6 +17,7 @@ from ._driver import AnyAsyncBackend, AnyBackend, AsyncBackend, Backend
 from ._events import Emit, Removal, emitter
 from ._keys import Keys
 from ._plugins import Plugins
+from ._policies import OWN_POLICIES
 from ._request import PluginRequest
 from ._stats import Recorder
 from ._store import Store
@@ -194,7 +195,12 @@ class Assembly:
         made = self._create("eviction", "create_eviction_policy", name, request, EvictionPolicy)
         if made is None:
             raise CachePluginError(f"cache {self.settings.name!r}: plugin {name!r} makes no eviction policy")
-        return made  # type: ignore[no-any-return]
+        if type(made) in OWN_POLICIES:
+            return made  # type: ignore[no-any-return]
+        from ._sound_policy import blamer, check, guarded
+
+        self._with_cache_name(lambda: check(made))
+        return guarded(made, blamer(self.settings.name, name, self._recorder))
 
     def _create(self, kind: Kind, hook: str, name: str, request: Any, wanted: type | tuple[type, ...]) -> Any:
         return self._with_cache_name(lambda: self._plugins.create(kind, hook, name, request, wanted))

@@ -53,3 +53,7 @@ class Refuse(EvictionPolicy):
     def judge(self, entry: Entry, view: View) -> Verdict:
         """Never asked."""
         return SKIP
+
+
+OWN_POLICIES = frozenset({Sieve, Fifo, Lru, Refuse})
+"""Those that are known to make no mistakes, and are asked directly."""
