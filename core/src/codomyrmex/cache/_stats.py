@@ -54,7 +54,7 @@ class CacheStats:
         deletes: Entries removed by name, by pattern or by ``pop``.
         evictions: Entries removed because a limit was reached.
         expirations: Entries removed because their time was over.
-        errors: Calls that the backend failed, failures of its eviction policy and of listeners.
+        errors: Failures of the backend, its eviction policy and listeners.
         unreadable: Stored records that were not trusted: damaged, moved, written by an unknown version.
         loads: Factory calls of ``get_or_set`` and ``memoize``.
         load_failures: Those among them that failed.

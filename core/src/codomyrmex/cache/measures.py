@@ -69,7 +69,7 @@ MEASURES = (
     Measure(name="reads", text="Reads by what came of them", label="result", fields=_READS),
     Measure(name="writes", text="Values stored", fields={"": "sets"}),
     Measure(name="removals", text="Entries removed, by cause", label="cause", fields=_REMOVALS),
-    Measure(name="errors", text="Calls that the backend failed, failures of its eviction policy and of listeners", fields={"": "errors"}),
+    Measure(name="errors", text="Failures of the backend, its eviction policy and listeners", fields={"": "errors"}),
     Measure(name="unreadable_records", text="Stored records that were not trusted", fields={"": "unreadable"}),
     Measure(name="loads", text="Loads", fields={"": "loads"}),
     Measure(name="load_failures", text="Loads that failed", fields={"": "load_failures"}),
