@@ -22,6 +22,7 @@ from in_memory import CONTENDERS, Contender
 ENTRIES = 1_000
 INSERTS = 20_000
 THREADS = 8
+PASSES = 1_600  # over all entries; a fifth of a second, which makes little of starting the threads
 ROWS = ("get hit", "get hit, ttl", "get miss", "set", "set, ttl", "insert + evict")
 Measured = dict[str, dict[str, list[float]]]
 
@@ -121,9 +122,9 @@ def threads_and_tasks(rounds: int) -> Iterator[str]:
 
         for _ in range(rounds):
             start = time.perf_counter()
-            read(80)
+            read(PASSES)
             one = time.perf_counter() - start
-            threads = [threading.Thread(target=read, args=(80 // THREADS,)) for _ in range(THREADS)]
+            threads = [threading.Thread(target=read, args=(PASSES // THREADS,)) for _ in range(THREADS)]
             start = time.perf_counter()
             for thread in threads:
                 thread.start()
@@ -131,7 +132,7 @@ def threads_and_tasks(rounds: int) -> Iterator[str]:
                 thread.join()
             shares.append(one / (time.perf_counter() - start))
             start = time.perf_counter()
-            asyncio.run(read_async(80))
+            asyncio.run(read_async(PASSES))
             awaits.append((time.perf_counter() - start) / one)
     yield f"- eight threads: {statistics.median(shares):.2f} of one thread's throughput"
     yield f"- an awaited get takes {statistics.median(awaits):.1f}× a plain one"
