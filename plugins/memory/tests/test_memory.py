@@ -134,6 +134,25 @@ def test_bounded_by_bytes(manager: CacheManager) -> None:
     assert cache.stats.max_bytes == 1000
 
 
+@pytest.mark.parametrize(
+    ("sizer", "said"),
+    [
+        (lambda _: -5, "it gave -5 for a value of type str"),
+        (lambda _: float("nan"), "it gave a float for"),
+        (lambda _: None, "it gave a NoneType for"),
+    ],
+)
+def test_a_sizer_with_a_mistake(manager: CacheManager, sizer: Any, said: str) -> None:
+    """What is no size is refused, and nothing has changed."""
+    cache = manager.get_cache("cache", max_bytes=100, sizer=lambda value: sizer(value) if value == "odd" else 1)
+    cache.set("key", "before")
+    with pytest.raises(CacheConfigError, match="option 'sizer': " + said) as raised:
+        cache.set("key", "odd")
+    assert (raised.value.cache, raised.value.backend, raised.value.key) == ("cache", "in_memory", "key")
+    check_memory(cache._driver)
+    assert cache.get("key") == "before"
+
+
 def test_growing_where_nothing_may_go(manager: CacheManager) -> None:
     """A value that grows past the limit is refused if the policy lets nothing go, and the old one stays."""
     cache = manager.get_cache("cache", max_entries="none", max_bytes=100, sizer=len, eviction="none")

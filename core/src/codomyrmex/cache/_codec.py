@@ -147,10 +147,16 @@ class BytesCodec:
         context = self.context + key.encode()
         if record.pending:
             return _assemble(context, record)
-        data = self._serializer.dumps(record.value, context)
-        for stage in self._transforms:
-            data = stage.encode(data, context)
-        return _assemble(context, record, *self._seal(context, self._fingerprint, data))
+        try:
+            data = self._serializer.dumps(record.value, context)
+            for stage in self._transforms:
+                data = stage.encode(data, context)
+            sealed = self._seal(context, self._fingerprint, data)
+        except (CacheSerializationError, MemoryError):
+            raise
+        except Exception as error:
+            raise _failure(self.name, record.value, error) from error
+        return _assemble(context, record, *sealed)
 
     def plain_reader(self, clock: Callable[[], float]) -> Callable[[bytes, Any], tuple[bool, Any]]:
         """A function that reads a stored record, given its context (`context` and key), in one go.
@@ -182,7 +188,7 @@ class BytesCodec:
                 for stage in undo:
                     data = stage.decode(data, context)
                 return True, loads(data, context)
-            except CacheSerializationError:
+            except Exception:  # the general path says why
                 return False, bytes(stored)
 
         return read
@@ -193,15 +199,21 @@ class BytesCodec:
         It raises `CacheSerializationError` as `encode` does.
         """
         dumps, transforms, fingerprint = self._serializer.dumps, self._transforms, _CHECKSUM.pack(self._fingerprint)
+        name = self.name
         pack, sums, checksum = _UNSIGNED_HEADER.pack, _PAYLOAD.pack, self._crc32
 
         def write(context: bytes, value: Any, version: bytes, fresh: float, ttl: float) -> bytes:
-            data = dumps(value, context)
-            for stage in transforms:
-                data = stage.encode(data, context)
             seed = checksum(context)
+            try:
+                data = dumps(value, context)
+                for stage in transforms:
+                    data = stage.encode(data, context)
+                sealed = checksum(data, checksum(fingerprint, seed))
+            except (CacheSerializationError, MemoryError):
+                raise
+            except Exception as error:
+                raise _failure(name, value, error) from error
             head = pack(FORMAT, 0, 0, 0, version, fresh, fresh, ttl, NO_LEASE, 0.0, 0.0)
-            sealed = checksum(data, checksum(fingerprint, seed))
             return b"".join((head, sums(checksum(head, seed), sealed), fingerprint, data))
 
         return write
@@ -229,6 +241,10 @@ class BytesCodec:
             return self._serializer.loads(data, context)
         except CacheSerializationError as error:
             raise Unreadable(error.message, record.version) from error
+        except MemoryError:
+            raise
+        except Exception as error:  # what can't be decoded is a miss, whatever a plugin's decoder makes of it
+            raise Unreadable(f"the serializer {self.name} failed: {type(error).__name__}", record.version) from error
 
     def raw_value(self, key: str, record: Record) -> bytes:
         """Checks the payload."""
@@ -249,6 +265,13 @@ class BytesCodec:
         if written_by != fingerprint:
             raise Unreadable(f"it was written by another serializer than {self.name}", record.version)
         return payload[_PAYLOAD.size :]
+
+
+def _failure(serializer: str, value: Any, error: Exception) -> CacheSerializationError:
+    """What a serializer should have raised that raised something else, or made something else than bytes."""
+    return CacheSerializationError(
+        f"the serializer {serializer} failed on a value of type {type(value).__name__}: {type(error).__name__}"
+    )
 
 
 def _assemble(context: bytes, record: Record, *payload: bytes) -> bytes:

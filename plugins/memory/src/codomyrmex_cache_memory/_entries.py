@@ -24,7 +24,7 @@ from ._node import ASK, MeasuredNode, Node
 from ._options import MemoryOptions
 from ._own import OwnRecords
 from ._queues import Queues
-from ._sizer import estimate
+from ._sizer import checked, estimate
 
 _BATCHES = 128
 """A full cache makes room for this part of its entries at once, so it is never emptier than that."""
@@ -74,7 +74,9 @@ class Entries:
         self._evictions, self._expirations = request.recorder.evictions, request.recorder.expirations
         self._most_entries = options.max_entries or math.inf
         self._most_bytes = math.inf if options.max_bytes is None else options.max_bytes
-        self._sizer: Callable[[Any], int] | None = None if options.max_bytes is None else options.sizer or estimate
+        self._sizer: Callable[[Any], int] | None = None
+        if options.max_bytes is not None:
+            self._sizer = estimate if options.sizer is None else checked(options.sizer)
         self._measures = self.queues.measured
         only_lane = self.queues.only_lane
         self._quick_append = None if only_lane is None else only_lane.quick_append()

@@ -1,4 +1,8 @@
-"""Eviction policies with mistakes, on every backend that asks one: they cost the order of eviction, nothing else."""
+"""Plugins with mistakes: they harm no more than what is theirs.
+
+An eviction policy that fails costs the order of eviction, on every backend that asks one; a serializer that fails, the
+values it fails on.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,16 @@ from typing import Any
 
 import pytest
 
-from codomyrmex.cache import Cache, CacheFullError, CacheManager, CachePluginError, hookimpl
+from codomyrmex.cache import (
+    Cache,
+    CacheFullError,
+    CacheManager,
+    CachePluginError,
+    CacheSerializationError,
+    hookimpl,
+)
 from codomyrmex.cache.eviction import EVICT, Evict, EvictionPolicy, Move, Queue, Skip
+from codomyrmex.cache.serializers import Serializer
 
 LIMIT = 20
 
@@ -231,3 +243,40 @@ def test_refusing_is_no_mistake(tmp_path: Path) -> None:
         with pytest.raises(CacheFullError):
             cache.set("one more", 1)
         assert cache.stats.errors == 0
+
+
+class Failing(Serializer):
+    """What somebody's serializer may do that doesn't keep to the rules."""
+
+    def dumps(self, value: Any, context: bytes) -> Any:
+        """Nothing good, unless the value is 1."""
+        return {1: b"1", 2: "no bytes"}[value]
+
+    def loads(self, data: bytes, context: bytes) -> Any:
+        """Nothing good."""
+        raise KeyError(data)
+
+
+@pytest.mark.parametrize("tags", [(), ("tag",)])
+def test_a_serializer_that_fails(tags: tuple[str, ...], tmp_path: Path) -> None:
+    """Its errors are ours: a value that it fails on is refused, one that it can't read is a miss and counted."""
+
+    class Plugin:
+        @hookimpl
+        def create_serializer(self) -> Serializer:
+            return Failing()
+
+    with CacheManager(environ={}) as manager:
+        manager.register(Plugin(), name="failing")
+        cache = manager.get_cache("cache", backend="file_based", path=str(tmp_path / "store"), serializer="failing")
+        for value, cause in ((2, TypeError), (3, KeyError)):
+            with pytest.raises(CacheSerializationError) as raised:
+                cache.set("key", value, tags=tags)
+            said = f"cache 'cache', key 'key': the serializer failing failed on a value of type int: {cause.__name__}"
+            assert str(raised.value) == said
+            assert isinstance(raised.value.__cause__, cause)
+        assert cache.set("key", 1, tags=tags)
+        assert cache.get("key", "absent") == "absent"
+        assert cache.get_many(["key"]) == {}
+        assert cache.stats.unreadable == 2
+        assert "the serializer failing failed: KeyError" in str(cache.explain("key"))
