@@ -197,7 +197,7 @@ class Assembly:
             raise CachePluginError(f"cache {self.settings.name!r}: plugin {name!r} makes no eviction policy")
         if type(made) in OWN_POLICIES:
             return made  # type: ignore[no-any-return]
-        from ._sound_policy import blamer, check, guarded
+        from ._policy_guard import blamer, check, guarded
 
         self._with_cache_name(lambda: check(made))
         return guarded(made, blamer(self.settings.name, name, self._recorder))
