@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from codomyrmex.cache.backend import Direct, DirectPort
+from codomyrmex.cache.errors import CacheError
 
 from ._entries import Entries
 
@@ -91,30 +92,40 @@ def _set(entries: Entries, port: DirectPort) -> Callable[..., bool]:
             until = now() + ttl
         else:
             return general(key, value, ttl, tags=tags, stale_for=stale_for)  # type: ignore[no-any-return]
-        acquire()
         try:
+            acquire()
             node = lookup(key)
             if node is not None:
-                # The old value is held until the lock is free: its __del__ may use the cache.
-                _old, node.value = node.value, value
                 if flags:
                     node.mark = 1
                 else:
                     use(node)
+                version = stored()  # counts, and differs with every write
+                # A signal's handler can raise after a call, so there is none from here to the last of these. The old
+                # value is held until the lock is free: its __del__ may use the cache.
+                _old, node.value = node.value, value
                 node.ttl = ttl
                 node.record = None
-                node.version = stored()  # counts, and differs with every write
+                node.version = version
                 node.until = until
                 if until is not None and ((bucket := node.bucket) is None or bucket.due > until + 1):
                     note(node)
             elif key >= entries.first_key and key.isascii():
-                insert(key, value, until, ttl, 1, []).version = stored()
+                insert(key, value, until, ttl, 1, None, 0, []).version = stored()
                 if own:
                     own.pop(key, None)
             else:
                 return general(key, value, ttl, tags=tags, stale_for=stale_for)  # type: ignore[no-any-return]
+        except CacheError:
+            raise
+        except BaseException:
+            entries.mend()
+            raise
         finally:
-            release()
+            try:  # noqa: SIM105 - suppress() costs two frames
+                release()
+            except RuntimeError:  # a signal's handler raised while this waited for the lock
+                pass
         return True
 
     return set

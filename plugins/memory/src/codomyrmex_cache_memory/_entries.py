@@ -15,8 +15,8 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-from codomyrmex.cache.backend import BackendRequest, Clock, Record
-from codomyrmex.cache.errors import CacheFullError
+from codomyrmex.cache.backend import BackendRequest, Clock, Record, Version
+from codomyrmex.cache.errors import CacheError, CacheFullError
 from codomyrmex.cache.eviction import Cause, EvictionPolicy
 
 from ._expiry import Expiry
@@ -58,6 +58,7 @@ class Entries:
         now: The clock, in seconds.
         use: Marks a node as used.
         flags: Whether any mark above zero will do for that.
+        whole: A context for what changes something: ``with entries.lock, entries.whole:``.
     """
 
     def __init__(self, options: MemoryOptions, policy: EvictionPolicy, request: BackendRequest, now: Clock) -> None:
@@ -70,6 +71,7 @@ class Entries:
         self.first_key = "\1"
         self.now = now
         self.use = self.queues.use
+        self.whole = Whole(self)
         self.flags = policy.marks == "use"
         self._evictions, self._expirations = request.recorder.evictions, request.recorder.expirations
         self._most_entries = options.max_entries or math.inf
@@ -124,26 +126,35 @@ class Entries:
                 self._resize(node, size, gone)
             if replaces and node.lane is not None:
                 gone.append((key, Cause.REPLACED, node.value))
-        if node is None or node.lane is None:
-            node = self.insert(key, value, None, record.ttl, size, gone)
-            self.own.pop(key, None)
-        else:
-            node.value = value
-            node.ttl = record.ttl
-        node.version = record.version
         plain = record.fresh_until == record.kept_until and not (
             record.tags or record.lease or record.cost or record.token or record.failed
         )
-        node.record = None if plain else record
-        # After the value: readers look at this first.
-        if record.tags:
-            node.until = ASK
-        else:
-            node.until = None if record.fresh_until == math.inf else record.fresh_until
+        kept = None if plain else record
+        until = ASK if record.tags else None if record.fresh_until == math.inf else record.fresh_until
+        if node is None or node.lane is None:
+            self.insert(key, value, until, record.ttl, size, kept, record.version, gone)
+            self.own.pop(key, None)
+            return
+        # No call in between, after which a signal's handler could raise.
+        node.value = value
+        node.ttl = record.ttl
+        node.version = record.version
+        node.record = kept
+        node.until = until  # after the value: readers look at this first
         self.expiry.note(node)
 
-    def insert(self, key: str, value: Any, until: float | None, ttl: float, size: int, gone: Gone) -> Node:
-        """Add a plain entry after making room for it; its version is left to the caller.
+    def insert(
+        self,
+        key: str,
+        value: Any,
+        until: float | None,
+        ttl: float,
+        size: int,
+        record: Record | None,
+        version: Version,
+        gone: Gone,
+    ) -> Node:
+        """Add an entry after making room for it; see `Node` for its parts.
 
         Raises:
             CacheFullError: There is no room; nothing has changed.
@@ -163,7 +174,8 @@ class Entries:
         node.until = until
         node.mark = 0
         node.bucket = None
-        node.record = None
+        node.record = record
+        node.version = version
         if lane is None:
             self.queues.admit(node, ghost)
         elif self._quick_append is not None:
@@ -218,6 +230,20 @@ class Entries:
     def is_due(self, now: float) -> bool:
         """Whether something may be over."""
         return bool(self.expiry.dues) and self.expiry.dues[0] <= now
+
+    def mend(self) -> None:
+        """Put everything in order again after a change that was interrupted; takes the lock itself.
+
+        Whatever a signal's handler raises (Ctrl-C, the time limit of a task queue) may come after any call, also in
+        the middle of a change. Nodes are whole at any moment; which of them stand where is seen here.
+        """
+        with self.lock:
+            self.bytes = self.queues.mend(self.nodes)
+            self.expiry.clear()
+            for key, node in self.nodes.items():
+                node.bucket = None
+                self.expiry.note(node)
+                self.own.pop(key, None)
 
     def carried_tags(self) -> Iterable[tuple[str, bytes]]:
         """Tags with tokens of all entries."""
@@ -285,3 +311,22 @@ class Entries:
             backend="in_memory",
             key=key,
         )
+
+
+class Whole:
+    """A context that mends what is interrupted in it; entered with the lock held.
+
+    Args:
+        entries: What is changed.
+    """
+
+    def __init__(self, entries: Entries) -> None:
+        self._entries = entries
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Errors of ours are raised between changes."""
+        if kind is not None and not issubclass(kind, CacheError):
+            self._entries.mend()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 from codomyrmex.cache.eviction import EVICT, SKIP, Entry, Evict, EvictionPolicy, Ghost, Move, Verdict, View
@@ -271,6 +271,11 @@ class Ghosts:
         self._keys.clear()
         self._order.clear()
 
+    def mend(self) -> None:
+        """Forget what stands in no order, which could never be forgotten."""
+        ordered = dict(self._order)
+        self._keys = {key: number for key, number in self._keys.items() if ordered.get(key) == number}
+
 
 class Queues:
     """All queues of one store, and what its policy sees of them (`codomyrmex.cache.eviction.View`).
@@ -362,6 +367,26 @@ class Queues:
             victims.append(node)
             if isinstance(verdict, Evict) and verdict.ghost is not None:
                 self._ghosts[verdict.ghost].add(node.key, self.capacity)
+
+    def mend(self, nodes: Mapping[str, Node]) -> int:
+        """Put each of ``nodes`` into one lane, and nothing else, after a change that was interrupted.
+
+        Returns:
+            What the nodes count for in bytes; 0 where they are not measured.
+        """
+        lanes = list(self.lanes.values())
+        places = [(lane, node) for lane in lanes for node in lane.places() if nodes.get(node.key) is node]
+        strays = [(lanes[0], node) for node in nodes.values()]
+        for lane in lanes:
+            lane.clear()
+        placed: set[int] = set()
+        for lane, node in places + strays:
+            if id(node) not in placed:
+                placed.add(id(node))
+                lane.append(node, node.rank)
+        for ghosts in self._ghosts.values():
+            ghosts.mend()
+        return sum(lane.bytes for lane in lanes) if self.measured else 0
 
     def _chosen(self) -> Lane | None:
         """The queue that gives up the next entry; None if the policy refuses or all are empty."""
