@@ -24,7 +24,7 @@ def flights() -> Flights:
 
 def entered(flights: Flights, key: str, lease: bytes = LEASE, loop: Any = None) -> Flight:
     """A new flight, which nobody has joined."""
-    flight = flights.enter(key, lease, loop)
+    flight = flights.enter(flights.leading(), key, lease, loop)
     assert flight is not None
     return flight
 
@@ -35,7 +35,7 @@ class TestJoining:
     def test_one_flight_per_key(self, flights: Flights) -> None:
         """As long as a flight has not started, a second one for its key is not begun; another key's is."""
         first = entered(flights, "key")
-        assert flights.enter("key", OTHER, None) is None
+        assert flights.enter(flights.leading(), "key", OTHER, None) is None
         assert entered(flights, "another", OTHER) is not first
         assert flights.newest("key") is first
         assert flights.with_lease(LEASE) is first
@@ -55,9 +55,9 @@ class TestJoining:
         """Where only the key counts, a flight that has started is joined rather than replaced."""
         flight = entered(flights, "key")
         flight.start()
-        assert flights.enter("key", OTHER, None, joins_started=True) is None
+        assert flights.enter(flights.leading(), "key", OTHER, None, joins_started=True) is None
         flights.finish(flight, 1)
-        assert flights.enter("key", OTHER, None, joins_started=True) is not None
+        assert flights.enter(flights.leading(), "key", OTHER, None, joins_started=True) is not None
 
     def test_finishing(self, flights: Flights) -> None:
         """Whoever waits gets the outcome, and the first one only; the flight is gone from the table."""
@@ -83,15 +83,54 @@ class TestJoining:
         assert flights.with_lease(OTHER) is second
         assert not second.done
 
+    def test_one_that_was_begun_in_vain(self, flights: Flights) -> None:
+        """What is broken off between beginning a flight and having it run ends it; what is not, doesn't."""
+        begun: list[Flight | None] = []
+
+        def break_off() -> None:
+            with flights.leading() as leading:
+                begun.append(flights.enter(leading, "key", LEASE, None))
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            break_off()
+        (first,) = begun
+        assert first is not None
+        assert first.done
+        assert flights.newest("key") is None
+        with flights.leading() as leading:
+            second = flights.enter(leading, "key", OTHER, None)
+        assert second is not None
+        assert not second.done
+
+    def test_telling_that_was_broken_off(self, flights: Flights) -> None:
+        """If telling those who wait is interrupted, finishing it again tells all, and keeps the first outcome."""
+        flight, told = entered(flights, "key"), []
+
+        def wake() -> None:
+            told.append("once")
+            if len(told) == 1:
+                raise KeyboardInterrupt
+
+        flight.tell(wake)
+        flight.tell(lambda: told.append("other"))
+        with pytest.raises(KeyboardInterrupt):
+            flights.finish(flight, "outcome")
+        flights.finish(flight, None)
+        assert told == ["once", "once", "other"]
+        assert flight.outcome == "outcome"
+        flights.finish(flight, None)
+        assert len(told) == 3
+
     def test_following(self, flights: Flights) -> None:
         """A flight of somebody else's has one that stands for it, found by its lease and never by its key."""
-        flight = flights.follow(LEASE, None)
+        flight = flights.follow(flights.leading(), LEASE, None)
         assert flight is not None
         assert flight.started
-        assert flights.follow(LEASE, None) is None
+        assert flights.follow(flights.leading(), LEASE, None) is None
         assert flights.newest(LEASE) is None
         flights.finish(flight, None)
-        assert flights.follow(LEASE, None) is not None
+        assert flights.follow(flights.leading(), LEASE, None) is not None
 
 
 class TestDesertion:
@@ -109,7 +148,7 @@ class TestDesertion:
         assert deserted == [1]
         assert not flight.join()
         assert not flight.done
-        assert flights.enter("key", OTHER, None) is not None, "a deserted flight is in nobody's way"
+        assert flights.enter(flights.leading(), "key", OTHER, None) is not None, "a deserted flight is in nobody's way"
 
     def test_one_that_is_detached_goes_on(self, flights: Flights) -> None:
         """A caller that leaves it to itself keeps it alive for good."""
@@ -225,7 +264,7 @@ class TestWaking:
 
         def enter(number: int) -> None:
             barrier.wait()
-            flight = flights.enter("key", bytes([number]) * 8, None)
+            flight = flights.enter(flights.leading(), "key", bytes([number]) * 8, None)
             results.append((flight, flights.newest("key")))
 
         threads = [threading.Thread(target=enter, args=(number,)) for number in range(1, 9)]

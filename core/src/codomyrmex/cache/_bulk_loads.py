@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
 from ._fences import UNSETTLED, Captured, Plan, plan
-from ._flights import Flight
+from ._flights import Flight, Leading
 from ._load import AGAIN, Failed, Job, Loaded, Outcome
 from ._load_context import LoadContext, LoadOptions, positionals
 from ._loads import Loads
@@ -99,6 +99,7 @@ class BulkLoads:
         """
         outcomes: dict[str, Outcome] = {}
         mine: dict[str, tuple[Flight, Seen]] = {}
+        whole: Flight | None = None
         try:
             seen = yield from self._loads.see_many(tuple(job.wanted))
         except CacheError as error:
@@ -109,9 +110,13 @@ class BulkLoads:
             outcomes |= yield from self._served(job, seen)
             missing = [storage for storage in job.wanted if storage not in outcomes]
             self.store.recorder.misses.add(len(missing))
-            mine = self._led(seen, missing)
-        if mine:
-            outcomes |= yield from self._loaded(job, mine)
+            with self._flights.leading() as leading:
+                mine = self._led(leading, seen, missing)
+                if mine:
+                    whole = yield from self._begun(job, mine)
+        if whole is not None:
+            yield from self._loads.outcome(job.of(next(iter(mine))), whole, leads=True)
+            outcomes |= {storage: flight.outcome for storage, (flight, _) in mine.items()}
         first: Exception | None = None
         values: dict[str, Any] = {}
         for storage, key in job.wanted.items():
@@ -148,7 +153,9 @@ class BulkLoads:
                 yield from self._reads.slide(storage, one)
         return served
 
-    def _led(self, seen: Mapping[str, Seen], missing: Iterable[str]) -> dict[str, tuple[Flight, Seen]]:
+    def _led(
+        self, leading: Leading, seen: Mapping[str, Seen], missing: Iterable[str]
+    ) -> dict[str, tuple[Flight, Seen]]:
         """Flights for what nobody loads yet."""
         mine: dict[str, tuple[Flight, Seen]] = {}
         now = self.store.ttl.clock()
@@ -156,13 +163,13 @@ class BulkLoads:
             one = seen.get(storage, NOTHING)
             if plan(one, now) is Plan.WAIT or self._flights.newest(storage) is not None:
                 continue
-            flight = self._loads.enter(storage)
+            flight = self._loads.enter(leading, storage)
             if flight is not None:
                 mine[storage] = (flight, one)
         return mine
 
-    def _loaded(self, job: BulkJob, mine: Mapping[str, tuple[Flight, Seen]]) -> Steps[dict[str, Outcome]]:
-        """Load what is led here, as one flight."""
+    def _begun(self, job: BulkJob, mine: Mapping[str, tuple[Flight, Seen]]) -> Steps[Flight]:
+        """Begin to load what is led here, as one flight."""
         flights = [flight for flight, _ in mine.values()]
         whole = Flight(tuple(mine), loop=flights[0].loop)
         for flight in flights:
@@ -180,11 +187,18 @@ class BulkLoads:
                 finish()
 
         yield from self._loads.begin(whole, steps(), finish, leaves=False)
-        yield from self._loads.outcome(job.of(next(iter(mine))), whole, leads=True)
-        return {storage: flight.outcome for storage, (flight, _) in mine.items()}
+        return whole
 
     def _load(self, job: BulkJob, mine: Mapping[str, tuple[Flight, Seen]]) -> Steps[None]:
         """Plant, capture, compute, store."""
+        try:
+            yield from self._performed(job, mine)
+        except BaseException:
+            for storage, (flight, _) in mine.items():
+                yield from self._loader.release(storage, flight.lease)
+            raise
+
+    def _performed(self, job: BulkJob, mine: Mapping[str, tuple[Flight, Seen]]) -> Steps[None]:
         options, loader = job.options, self._loader
         captured: Captured | None = None
         planted: list[str] = list(mine)
@@ -194,9 +208,6 @@ class BulkLoads:
             captured = yield from loader.fences.capture(options.tags, until, late=positionals(job.factory) > 1)
         except (CacheConnectionError, CacheFullError) as error:
             loader.failing(error, job.wanted[planted[0]])
-        except BaseException:
-            yield from self._release(mine, planted)
-            raise
         flights = {storage: mine[storage][0] for storage in planted}
         for flight in flights.values():
             flight.stamp = () if captured is None else captured.tags
@@ -206,9 +217,6 @@ class BulkLoads:
             result = yield from self._called(job, planted, tuple(flights.values()), context)
         except Exception as error:
             result = dict.fromkeys((job.wanted[storage] for storage in planted), error)
-        except BaseException:
-            yield from self._release(mine, planted)
-            raise
         cost = (time.perf_counter() - begin) / max(1, len(planted))
         for storage in planted:
             value = result.get(job.wanted[storage], _LEFT_OUT)
@@ -318,10 +326,6 @@ class BulkLoads:
             storage: Failed(value) if isinstance(value, Exception) else Loaded(value)
             for storage, value in values.items()
         }
-
-    def _release(self, mine: Mapping[str, tuple[Flight, Seen]], planted: list[str]) -> Steps[None]:
-        for storage in planted:
-            yield from self._loader.release(storage, mine[storage][0].lease)
 
 
 def _checked(result: Any) -> Mapping[str, Any]:

@@ -49,6 +49,7 @@ class Flight:
         "_deserted",
         "_lock",
         "_rooms",
+        "_told",
         "_waits",
         "_wakes",
         "broken",
@@ -81,6 +82,7 @@ class Flight:
         self._lock = threading.Lock()
         self._callers = 0
         self._deserted = False
+        self._told = False
         self._wakes: list[Callable[[], object]] = []
         self._rooms: dict[Loop, list[Callable[[], object]]] = {}
         self._waits: list[Flight] = []
@@ -120,24 +122,27 @@ class Flight:
             self.started = True
 
     def finish(self, outcome: Any) -> None:
-        """Give everybody their outcome; only the first one counts."""
+        """Give everybody their outcome; only the first one counts. To be called again if it was interrupted."""
         with self._lock:
-            if self.done:
-                return
-            self.outcome = outcome
-            self.done = True
-            wakes, self._wakes = self._wakes, []
-            rooms, self._rooms = self._rooms, {}
-        for wake in wakes:
+            if not self.done:
+                self.outcome = outcome
+                self.done = True
+        if self._told:
+            return
+        for wake in self._wakes:  # nobody is added once it is done
             wake()
-        for loop, inside in rooms.items():
+        for loop, inside in self._rooms.items():
             try:
                 loop.call_soon_threadsafe(_call_all, inside)
             except RuntimeError:  # the loop is closed, and nobody waits there any more
                 continue
+        self._told = True
 
     def tell(self, wake: Callable[[], object], loop: Loop | None = None) -> None:
-        """Have ``wake`` called once it is done, now if it is: in ``loop``, or by whoever finishes it."""
+        """Have ``wake`` called once it is done, now if it is: in ``loop``, or by whoever finishes it.
+
+        It may be called more than once.
+        """
         with self._lock:
             if not self.done:
                 (self._wakes if loop is None else self._rooms.setdefault(loop, [])).append(wake)
@@ -148,6 +153,34 @@ class Flight:
 def _call_all(wakes: Iterable[Callable[[], object]]) -> None:
     for wake in wakes:
         wake()
+
+
+class Leading:
+    """Who begins flights, as a context manager: what is broken off before they run by themselves ends them.
+
+    A signal's handler may raise anywhere, also where a flight has just been entered in the table and nobody is bound
+    yet to finish it: whoever joined it would wait for ever.
+
+    Args:
+        table: Where they are entered.
+
+    Attributes:
+        flights: Those that have been begun.
+    """
+
+    __slots__ = ("_table", "flights")
+
+    def __init__(self, table: Flights) -> None:
+        self._table = table
+        self.flights: list[Flight] = []
+
+    def __enter__(self) -> Leading:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            for flight in self.flights:
+                self._table.finish(flight, None)
 
 
 class Flights:
@@ -167,10 +200,17 @@ class Flights:
         """The flight that holds ``lease``."""
         return self._by_lease.get(lease)
 
-    def enter(self, key: Hashable, lease: bytes, loop: Loop | None, *, joins_started: bool = False) -> Flight | None:
+    def leading(self) -> Leading:
+        """For whoever begins flights."""
+        return Leading(self)
+
+    def enter(
+        self, leading: Leading, key: Hashable, lease: bytes, loop: Loop | None, *, joins_started: bool = False
+    ) -> Flight | None:
         """A new flight for ``key``, in place of one that has started; None if there is one to join.
 
         Args:
+            leading: Who begins it.
             key: What it computes.
             lease: Its token.
             loop: The event loop that it will run on.
@@ -181,16 +221,19 @@ class Flights:
             if there is not None and not there.done and not there._deserted and (joins_started or not there.started):
                 return None
             flight = Flight(key, lease, loop)
+            leading.flights.append(flight)
             self._newest[key] = self._by_lease[lease] = flight
             return flight
 
-    def follow(self, lease: bytes, loop: Loop | None) -> Flight | None:
+    def follow(self, leading: Leading, lease: bytes, loop: Loop | None) -> Flight | None:
         """A flight that stands for somebody else's with ``lease``; None if there is one."""
         with self._lock:
             if lease in self._by_lease:
                 return None
-            flight = self._by_lease[lease] = Flight(lease, lease, loop)
+            flight = Flight(lease, lease, loop)
             flight.started = True
+            leading.flights.append(flight)
+            self._by_lease[lease] = flight
             return flight
 
     def finish(self, flight: Flight, outcome: Any) -> None:

@@ -74,6 +74,13 @@ class Loader:
 
     def load(self, flight: Flight, job: Job, seen: Seen) -> Steps[Outcome]:
         """Plant, capture, compute, store; ``seen`` is what was there before."""
+        try:
+            return (yield from self._performed(flight, job, seen))
+        except BaseException:
+            yield from self.release(job.storage, flight.lease)
+            raise
+
+    def _performed(self, flight: Flight, job: Job, seen: Seen) -> Steps[Outcome]:
         options, lease = job.options, flight.lease
         takes_context = positionals(job.factory) > 0
         captured: Captured | None = None
@@ -85,9 +92,6 @@ class Loader:
             flight.stamp = captured.tags
         except (CacheConnectionError, CacheFullError) as error:
             self.failing(error, job.key)
-        except BaseException:
-            yield from self.release(job.storage, lease)
-            raise
         kept = self.kept(job.storage, seen)
         if captured is None:
             return (yield from self.compute(flight, job, kept))
@@ -97,18 +101,11 @@ class Loader:
             value = yield from self.call(flight, job, context, takes_context)
         except Exception as error:
             return (yield from self.failed(job, lease, error))
-        except BaseException:
-            yield from self.release(job.storage, lease)
-            raise
         if context.skipped:
             yield from self.release(job.storage, lease)
             return Loaded(value, context.private or context.chose_tags)
         cost = time.perf_counter() - begin
-        try:
-            return (yield from self._stored(flight, job, captured, context, kept, value, cost))
-        except BaseException:
-            yield from self.release(job.storage, lease)
-            raise
+        return (yield from self._stored(flight, job, captured, context, kept, value, cost))
 
     def compute(self, flight: Flight, job: Job, kept: Kept | None = None) -> Steps[Outcome]:
         """Call the factory where nothing can be stored; ``kept`` is what was seen before the backend failed."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from . import _defaults
 from ._fences import UNSETTLED, Plan, is_free, plan
-from ._flights import Flight, Waiting
+from ._flights import Flight, Leading, Waiting
 from ._keys import show
 from ._load import AGAIN, Failed, Job, Loaded, Loader, Outcome
 from ._load_context import Kept, LoadContext, LoadOptions, positionals
@@ -120,9 +120,11 @@ class Loads:
             except CacheError as error:
                 self.loader.failing(error, job.key)
                 return (yield from self.without_store(job))
-            flight = self.enter(job.storage)
+            with self._flights.leading() as leading:
+                flight = self.enter(leading, job.storage)
+                if flight is not None:
+                    yield from self._begin(flight, partial(self.loader.load, flight, job, seen), job)
             if flight is not None:
-                yield from self._begin(flight, partial(self.loader.load, flight, job, seen), job)
                 outcome = yield from self.outcome(job, flight, leads=True)
                 if outcome is not AGAIN:
                     return self.given(outcome)
@@ -174,12 +176,13 @@ class Loads:
                 return Arrived(flight, patience=seen.record.lease_until - self.store.ttl.clock() + _ROUNDING)
             if again:
                 return None
-        flight = self.enter(job.storage)
-        if flight is None:
-            return None
-        if job.prepare is not None:
-            job.prepare(flight)
-        yield from self._begin(flight, partial(self.loader.load, flight, job, seen), job)
+        with self._flights.leading() as leading:
+            flight = self.enter(leading, job.storage)
+            if flight is None:
+                return None
+            if job.prepare is not None:
+                job.prepare(flight)
+            yield from self._begin(flight, partial(self.loader.load, flight, job, seen), job)
         return Arrived(flight, leads=True)
 
     def _joined(self, job: Job, record: Record) -> Steps[tuple[Flight | None, bool]]:
@@ -197,10 +200,11 @@ class Loads:
             return None, True
         if not self._lookup.driver.leader_alive(lease):
             return None, False
-        flight = self._flights.follow(lease, self.shell.loop())
-        if flight is None:
-            return None, True
-        yield from self._begin(flight, partial(self._watch, flight, job.storage, record.lease_until), job)
+        with self._flights.leading() as leading:
+            flight = self._flights.follow(leading, lease, self.shell.loop())
+            if flight is None:
+                return None, True
+            yield from self._begin(flight, partial(self._watch, flight, job.storage, record.lease_until), job)
         return flight, False
 
     def without_store(self, job: Job) -> Steps[Any]:
@@ -208,9 +212,12 @@ class Loads:
         while True:
             self.store.check_open()
             key = (job.storage, self.store.outages)
-            flight = self._flights.enter(key, self.store.token(), self.shell.loop(), joins_started=True)
+            with self._flights.leading() as leading:
+                token, loop = self.store.token(), self.shell.loop()
+                flight = self._flights.enter(leading, key, token, loop, joins_started=True)
+                if flight is not None:
+                    yield from self._begin(flight, partial(self.loader.compute, flight, job), job)
             if flight is not None:
-                yield from self._begin(flight, partial(self.loader.compute, flight, job), job)
                 outcome = yield from self.outcome(job, flight, leads=True)
             elif (there := self._flights.newest(key)) is not None and there.join():
                 outcome = yield from self.outcome(job, there)
@@ -333,18 +340,19 @@ class Loads:
     def _refresh(self, job: Job, seen: Seen) -> None:
         if self._flights.newest(job.storage) is not None or self.store.background.busy:
             return
-        flight = self.enter(job.storage)
-        if flight is None:
-            return
-        flight.detached = True
-        steps = self._led(flight, partial(self.loader.load, flight, job, seen))
-        abandon = partial(self._flights.finish, flight, AGAIN)
-        if not self.shell.spawn(flight, steps, abandon):
-            abandon()
+        with self._flights.leading() as leading:
+            flight = self.enter(leading, job.storage)
+            if flight is None:
+                return
+            flight.detached = True
+            steps = self._led(flight, partial(self.loader.load, flight, job, seen))
+            abandon = partial(self._flights.finish, flight, AGAIN)
+            if not self.shell.spawn(flight, steps, abandon):
+                abandon()
 
-    def enter(self, storage: str) -> Flight | None:
+    def enter(self, leading: Leading, storage: str) -> Flight | None:
         """A new flight; None if there is one to join."""
-        return self._flights.enter(storage, self.store.token(), self.shell.loop())
+        return self._flights.enter(leading, storage, self.store.token(), self.shell.loop())
 
     def see_many(self, storages: tuple[str, ...]) -> Steps[dict[str, Seen]]:
         """What is under several keys."""

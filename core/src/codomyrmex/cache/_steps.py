@@ -45,14 +45,21 @@ def before(attempt: int) -> Steps[None]:
 
 def run(steps: Steps[T]) -> T:
     """Drive ``steps`` to its end with plain calls."""
-    try:
-        call, args = next(steps)
-        while True:
-            try:
-                result = call(*args)
-            except BaseException as error:
-                call, args = steps.throw(error)
-            else:
-                call, args = steps.send(result)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+    broken: BaseException | None = None
+    while True:
+        try:
+            call, args = next(steps) if broken is None else steps.throw(broken)
+            while True:
+                try:
+                    result = call(*args)
+                except BaseException as error:
+                    call, args = steps.throw(error)
+                else:
+                    call, args = steps.send(result)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        except BaseException as error:
+            if getattr(steps, "gi_frame", None) is None:  # the steps have ended with it
+                raise
+            # Raised here, between two calls, by a signal's handler: the steps may have something to undo.
+            broken = error
