@@ -1,4 +1,4 @@
-"""What the tests of this directory share: a place to install small distributions."""
+"""What the tests of this directory share: a place to install small distributions, and a server."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers import LiveServer, program_of
 
 from codomyrmex.cache import CacheManager
 
@@ -32,3 +33,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
             del sys.modules[name]
     importlib.invalidate_caches()
     CacheManager(environ={}).plugins(refresh=True)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server for the backend ``redis``, that is there."""
+    program = program_of("valkey")
+    assert program is not None
+    server = LiveServer(program, tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    server.kill()

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from elsewhere import Elsewhere
 from loading import Call, InRoom, Room, Source, until
-from servers import LiveServer, program_of
 
 from codomyrmex.cache import CacheManager
 from codomyrmex.cache._fences import Fences
@@ -66,12 +65,8 @@ class Field:
 
 
 @pytest.fixture(scope="module")
-def fields(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Field]]:
+def fields(tmp_path_factory: pytest.TempPathFactory, server: Any) -> Iterator[dict[str, Field]]:
     """All backends, opened once."""
-    program = program_of("valkey")
-    assert program is not None
-    server = LiveServer(program, tmp_path_factory.mktemp("server"))
-    server.start()
     settings: list[dict[str, Any]] = [
         {"backend": "in_memory"},
         {"backend": "file_based", "path": str(tmp_path_factory.mktemp("files")), "serializer": "json"},
@@ -85,7 +80,6 @@ def fields(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Field
         for field in fields.values():
             field.views["async"].close()
         room.close()
-    server.kill()
 
 
 def expected(change: str, load: str) -> int | None:

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from crowd import LONG
 from loading import Call
-from servers import LiveServer, program_of
 
 from codomyrmex.cache import CacheManager
 
@@ -85,17 +84,6 @@ def test_two_loops_and_threads() -> None:
         callers = [Call(share, manager, calls, count) for share, count in shares]
         assert [value for caller in callers for value in caller.result()] == ["value"] * CROWD
     assert calls.count == 1
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """A server that is there."""
-    program = program_of("valkey")
-    assert program is not None
-    server = LiveServer(program, tmp_path_factory.mktemp("server"))
-    server.start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture(params=["file_based", "redis"])

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 from invariants import check_memory
-from servers import LiveServer, program_of
 
 from codomyrmex.cache import Cache, CacheManager
 from codomyrmex_cache_memory import MemoryBackend
@@ -55,17 +54,6 @@ def interrupted(times: int) -> Iterator[Iterator[None]]:
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """A server for the backend ``redis``."""
-    program = program_of("valkey")
-    assert program is not None
-    server = LiveServer(program, tmp_path_factory.mktemp("server"))
-    server.start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture(params=["sieve", "lru", "redis", "file_based"])
