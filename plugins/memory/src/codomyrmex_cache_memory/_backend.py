@@ -86,7 +86,7 @@ class MemoryBackend(Backend[Record]):
         entries = self.entries
         prepared = {key: (record, entries.size(record), self._kept(record)) for key, record in records.items()}
         try:
-            with entries.lock, entries.whole:
+            with entries.lock, entries:
                 for key, (record, size, value) in prepared.items():
                     entries.put(key, record, size, value, gone)
         finally:
@@ -95,7 +95,7 @@ class MemoryBackend(Backend[Record]):
     def remove_many(self, keys: Sequence[str]) -> dict[str, Record]:
         """Remove them from the entries and from what stands beside."""
         gone: Gone = []
-        with self.entries.lock, self.entries.whole:
+        with self.entries.lock, self.entries:
             removed = {key: self.entries.remove(key, Cause.DELETED, gone) for key in keys}
         self._report(gone)
         return {key: record for key, record in removed.items() if record is not None}
@@ -122,7 +122,7 @@ class MemoryBackend(Backend[Record]):
         size = 1 if new is None or header_only else entries.size(new)
         value = None if new is None or header_only else self._kept(new)
         try:
-            with entries.lock, entries.whole:
+            with entries.lock, entries:
                 current = self._head(key)
                 if current is None or expected is None:
                     if current is not None or expected is not None:
@@ -143,7 +143,7 @@ class MemoryBackend(Backend[Record]):
     def clear(self, prefix: str) -> int:
         """Remove everything under ``prefix`` but the cache's own records."""
         gone: Gone = []
-        with self.entries.lock, self.entries.whole:
+        with self.entries.lock, self.entries:
             removed = self.entries.clear(prefix, gone)
         self._report(gone)
         return removed
@@ -152,7 +152,7 @@ class MemoryBackend(Backend[Record]):
         """Remove entries whose time is over, and markers that no entry needs."""
         gone: Gone = []
         entries, now = self.entries, self.now()
-        with entries.lock, entries.whole:
+        with entries.lock, entries:
             if entries.own.sweep_due():
                 entries.own.sweep(now, entries.carried_tags())
             removed = entries.purge(now, limit, gone)
@@ -175,7 +175,7 @@ class MemoryBackend(Backend[Record]):
 
     def close(self) -> None:
         """Drop everything."""
-        with self.entries.lock, self.entries.whole:
+        with self.entries.lock, self.entries:
             self.entries.close()
 
     def direct(self, port: DirectPort) -> Direct:

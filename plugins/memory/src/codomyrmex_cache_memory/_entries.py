@@ -40,6 +40,8 @@ Gone: TypeAlias = "list[tuple[str, Cause, Any]]"
 class Entries:
     """The content of one cache.
 
+    What changes several things is a block of ``with entries.lock, entries:``, which mends what is interrupted in it.
+
     Args:
         options: Limits and sizer.
         policy: What to evict at a limit.
@@ -58,7 +60,6 @@ class Entries:
         now: The clock, in seconds.
         use: Marks a node as used.
         flags: Whether any mark above zero will do for that.
-        whole: A context for what changes something: ``with entries.lock, entries.whole:``.
     """
 
     def __init__(self, options: MemoryOptions, policy: EvictionPolicy, request: BackendRequest, now: Clock) -> None:
@@ -71,7 +72,6 @@ class Entries:
         self.first_key = "\1"
         self.now = now
         self.use = self.queues.use
-        self.whole = Whole(self)
         self.flags = policy.marks == "use"
         self._evictions, self._expirations = request.recorder.evictions, request.recorder.expirations
         self._most_entries = options.max_entries or math.inf
@@ -86,6 +86,14 @@ class Entries:
         self._batch = 1
         if options.max_entries and not options.max_bytes:
             self._batch = min(options.max_entries // _BATCHES + 1, _LARGEST_BATCH)
+
+    def __enter__(self) -> None:
+        """With the lock."""
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # Errors of ours are raised between changes.
+        if kind is not None and not issubclass(kind, CacheError):
+            self.mend()
 
     def close(self) -> None:
         """Drop everything, for good; with the lock."""
@@ -311,22 +319,3 @@ class Entries:
             backend="in_memory",
             key=key,
         )
-
-
-class Whole:
-    """A context that mends what is interrupted in it; entered with the lock held.
-
-    Args:
-        entries: What is changed.
-    """
-
-    def __init__(self, entries: Entries) -> None:
-        self._entries = entries
-
-    def __enter__(self) -> None:
-        """Nothing to do."""
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Errors of ours are raised between changes."""
-        if kind is not None and not issubclass(kind, CacheError):
-            self._entries.mend()
